@@ -1,0 +1,53 @@
+# Works on a fresh machine with python3 (3.11 or newer), make and git. `make help` lists the targets.
+PYTHON ?= python3
+# The CPU build is enough for the tests and the demo; choose another one with `make setup TORCH="torch==..."`.
+TORCH ?= torch==2.13.0
+VENV ?= .venv
+JOBS ?= 2
+
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+BENCH_DATA ?= .data
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.PHONY: help setup python demo test lint bench clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## virtual environment in .venv with everything the tests need
+
+python:
+	@command -v $(PYTHON) >/dev/null || { echo "make: no $(PYTHON) here; set PYTHON=/path/to/python3.11 or newer" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.exit(None if sys.version_info >= (3, 11) else f"make: Python 3.11 or newer is needed, {sys.executable} is {v}; set PYTHON=")'
+
+$(READY): pyproject.toml | python
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet "$(TORCH)"
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	@touch $@
+
+demo: $(READY) ## mask the example reads with the model that ships and show what came out
+	$(BIN)/seqmask mask examples/reads.fasta.gz -o demo-output/reads --force
+	@echo; echo "demo-output/ holds:"; ls -l demo-output | awk 'NR > 1 {printf "%12d  %s\n", $$5, $$9}'
+	@echo; echo "BED, the stretches that the classification rests on:"; sed -n 1,2p demo-output/reads.bed
+	@echo; echo "TSV, one line a sequence:"; sed -n 1,3p demo-output/reads.tsv
+	@echo; echo "What the columns mean: README.md"
+
+test: $(READY) ## all tests, on $(JOBS) processes
+	$(BIN)/python -m pytest -n $(JOBS)
+
+lint: $(READY) ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(READY) ## k-mer baseline on BENCH_DATA/ssu.fasta.gz and ssu.tsv.gz
+	$(BIN)/python benchmarks/baseline_kmer.py $(BENCH_DATA)/ssu.fasta.gz --labels $(BENCH_DATA)/ssu.tsv.gz --k 6
+
+clean: ## remove the environment, caches and the demo's output
+	rm -rf $(VENV) demo-output build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

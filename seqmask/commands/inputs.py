@@ -1,0 +1,75 @@
+"""What the training and evaluation commands share: labelled sequences in, an output directory out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seqmask.errors import InputError, UsageError
+from seqmask.labels import LabelTable, Ranks, read_labels
+from seqmask.sequences.records import Record, check_nucleotides, read
+
+
+@dataclass(slots=True)
+class Labelled:
+    """Records by split ("train" where the table has no split) and the table that names their classes, if any."""
+
+    table: LabelTable | None
+    splits: dict[str, list[Record]]
+
+    def rows(self, records: Sequence[Record]) -> list[dict[str, str]]:
+        return [self.table.row(record.name) if self.table else {} for record in records]
+
+    def encode(self, records: Sequence[Record], ranks: Ranks) -> NDArray[np.int64]:
+        """Classes (n, R) int64, -1 unknown."""
+        rows = [ranks.encode(row) for row in self.rows(records)]
+        return np.stack(rows) if rows else np.zeros((0, len(ranks.ranks)), np.int64)
+
+
+def read_labelled(
+    sequences: Sequence[Path | str], labels: Path | None, ranks: Sequence[str], shortest: int = 0
+) -> Labelled:
+    """Every record with its row; records shorter than `shortest` nt are left out of `train` alone.
+
+    Raises InputError for a sequence without a row, a table without a rank, or a record that is not nucleotides.
+    """
+    table = None
+    if labels is not None:
+        table = read_labels(labels)
+        table.require(ranks)
+    splits: dict[str, list[Record]] = {}
+    for record in read([str(path) for path in sequences]):
+        check_nucleotides(record)
+        split = (table.split(record.name) if table else "") or "train"
+        if len(record.sequence) >= shortest or split != "train":
+            splits.setdefault(split, []).append(record)
+    return Labelled(table, splits)
+
+
+def training_records(labelled: Labelled, source: str) -> list[Record]:
+    """The split `train`; an error when it is empty."""
+    records = labelled.splits.get("train", [])
+    if not records:
+        raise InputError(source, "no training sequences", expected="rows whose `split` is `train`, or no such column")
+    return records
+
+
+def prepare_output(directory: Path, force: bool, resume: bool) -> None:
+    """Make the directory; an error when it holds something already, unless --force or --resume."""
+    if directory.exists() and not directory.is_dir():
+        raise UsageError(f"{directory}: is a file; give a directory")
+    if directory.exists() and any(directory.iterdir()) and not (force or resume):
+        raise UsageError(f"{directory}: exists and is not empty; give --force to replace what it holds, or --resume")
+    directory.mkdir(parents=True, exist_ok=True)
+    if not resume:
+        (directory / "checkpoint.safetensors").unlink(missing_ok=True)
+
+
+def thin(history: list[dict[str, float]], most: int = 500) -> list[dict[str, float]]:
+    """At most `most` rows, evenly spaced, values rounded to 5 digits."""
+    every = max(-(-len(history) // most), 1)
+    return [{key: float(f"{value:.5g}") for key, value in row.items()} for row in history[::every]]

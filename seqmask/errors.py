@@ -1,0 +1,39 @@
+"""The error kinds that a user may see; each is one line on stderr and an exit code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class SeqmaskError(Exception):
+    """An expected failure: data or I/O. Shown as one line; exit code 1."""
+
+    exit_code = 1
+
+
+class UsageError(SeqmaskError):
+    """The command line asks for something that cannot be. Exit code 2."""
+
+    exit_code = 2
+
+
+class InputError(SeqmaskError):
+    """A file does not hold what it should: says where, what was found and expected, and what to do."""
+
+    def __init__(
+        self,
+        path: str | Path,
+        found: str,
+        *,
+        expected: str = "",
+        remedy: str = "",
+        line: int | None = None,
+    ) -> None:
+        self.path, self.line, self.found, self.expected, self.remedy = str(path), line, found, expected, remedy
+        where = self.path if line is None else f"{self.path}, line {line}"
+        message = f"{where}: {found}"
+        if expected:
+            message += f"; expected {expected}"
+        if remedy:
+            message += f"; {remedy}"
+        super().__init__(message)

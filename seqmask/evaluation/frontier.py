@@ -1,0 +1,67 @@
+"""Kept and removed accuracy against area, and the threshold chosen on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seqmask.evaluation.scoring import Scorer, TokenMasks
+
+AREAS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One threshold: the area it keeps, and what the hard-masked and inverse hard-masked sequences are classified as.
+
+    kept, removed (R,): share of the sequences whose reference class (the true one, or the classifier's own) is still
+    predicted, divided by that share on the full sequence.
+    """
+
+    threshold: float
+    area: float
+    kept: tuple[float, ...]
+    removed: tuple[float, ...]
+
+
+def thresholds_for(masks: Sequence[NDArray[np.float32]], areas: Sequence[float] = AREAS) -> list[float]:
+    """Thresholds at which about these shares of all tokens have m >= tau; equal ones are dropped."""
+    values = np.sort(np.concatenate([mask.max(axis=1) for mask in masks]))[::-1]
+    chosen = [float(values[min(max(round(share * len(values)) - 1, 0), len(values) - 1)]) for share in areas]
+    return sorted(set(chosen), reverse=True)
+
+
+def frontier(
+    scorer: Scorer, masks: Sequence[NDArray[np.float32]], reference: NDArray[np.int64], thresholds: Sequence[float]
+) -> list[Point]:
+    """A point a threshold. masks (N, tracks) of each record, reference (n, R) classes with -1 left out."""
+    full = _shares(scorer.classes(scorer.logits()), reference)
+    points = []
+    for threshold in thresholds:
+        hard: TokenMasks = [(mask.max(axis=1) >= threshold).astype(np.float32) for mask in masks]
+        kept = _shares(scorer.classes(scorer.logits(hard)), reference)
+        removed = _shares(scorer.classes(scorer.logits([1 - mask for mask in hard])), reference)
+        area = float(np.concatenate(hard).mean())
+        points.append(Point(threshold, area, tuple((kept / full).tolist()), tuple((removed / full).tolist())))
+    return points
+
+
+def choose(points: Sequence[Point], min_kept: float) -> Point:
+    """The smallest area at which every rank keeps `min_kept` of its accuracy; the best trade where none does.
+
+    The trade is the mean over ranks of kept - removed, less the area: what the mask gains beyond a random one of its size.
+    """
+    enough = [point for point in points if min(point.kept) >= min_kept]
+    if enough:
+        return min(enough, key=lambda point: point.area)
+    return max(points, key=lambda point: float(np.mean(point.kept) - np.mean(point.removed)) - point.area)
+
+
+def _shares(classes: NDArray[np.int64], reference: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Share of known references that are predicted, a rank (R,)."""
+    known = reference >= 0
+    right = ((classes == reference) & known).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    return np.maximum(right, 1e-9)

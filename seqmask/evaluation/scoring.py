@@ -1,0 +1,109 @@
+"""What the classifier says of whole records, plain and under masks, by the same path that `mask` takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seqmask.evaluation.metrics import accuracy, balanced_accuracy, majority_rate
+from seqmask.inference.engine import Engine
+from seqmask.inference.explain import Prepared, classify, pools, predictions, prepare, window_masks
+from seqmask.models.checkpoint import ClassifierModel
+from seqmask.models.explainer import Explainer
+from seqmask.sequences.explanations import Status
+from seqmask.sequences.records import Record
+
+TokenMasks = list[NDArray[np.float32]]
+"""One (N,) float32 array a record: the mask of its tokens, windows end to end, 1 = kept."""
+
+
+@dataclass(slots=True)
+class Scorer:
+    """Records held as windows, scored under any masks. Records that have no token are left out: see `rows`.
+
+    rows: ordinal of each held record among the given ones. operator: the masking operator.
+    """
+
+    model: ClassifierModel
+    engine: Engine
+    operator: str
+    prepared: list[Prepared]
+
+    @classmethod
+    def of(
+        cls, records: Sequence[Record], model: ClassifierModel, engine: Engine, operator: str = "", overlap: int = 0
+    ) -> Scorer:
+        held = [item for item in prepare(records, model, overlap) if item.status is Status.ok]
+        return cls(model, engine, operator or model.network.operator, held)
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        return np.array([item.index for item in self.prepared], dtype=np.int64)
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each record, windows end to end."""
+        return [sum(len(window.tokens) for window in item.windows) for item in self.prepared]
+
+    def spans(self) -> list[NDArray[np.int32]]:
+        """Spans (N, 2) of each record's tokens in nt of the record, windows end to end, half-open."""
+        return [
+            np.concatenate([window.tokens.spans + np.int32(window.start) for window in item.windows])
+            for item in self.prepared
+        ]
+
+    def logits(self, masks: TokenMasks | None = None) -> NDArray[np.float32]:
+        """Logits (n, C), unmasked or with one mask a record."""
+        by_window = None if masks is None else [self._cut(i, mask) for i, mask in enumerate(masks)]
+        parts, done = [], 0
+        for pool in pools(self.prepared):
+            of_pool = None if by_window is None else by_window[done : done + len(pool)]
+            parts.append(classify(pool, self.model.network, self.engine, of_pool, self.operator))
+            done += len(pool)
+        return np.concatenate(parts) if parts else np.zeros((0, sum(self.model.network.sizes)), np.float32)
+
+    def masks(self, explainer: Explainer) -> list[NDArray[np.float32]]:
+        """The Explainer's keep probabilities of each record (N, tracks), windows end to end."""
+        return [
+            np.concatenate(masks)
+            for pool in pools(self.prepared)
+            for masks in window_masks(pool, explainer, self.engine)
+        ]
+
+    def classes(self, logits: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Best class of each rank (n, R)."""
+        return predictions(logits, self.model.ranks.slices)
+
+    def _cut(self, row: int, mask: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        sizes = [len(window.tokens) for window in self.prepared[row].windows]
+        return np.split(mask, np.cumsum(sizes)[:-1])
+
+
+def classifier_report(
+    records: Sequence[Record], rows: Sequence[Mapping[str, str]], model: ClassifierModel, engine: Engine, overlap: int
+) -> dict[str, Any]:
+    """Per rank: accuracy over the sequences whose class the classifier knows, over all labelled ones, and the majority rate.
+
+    `accuracy_all` counts a sequence of a class without enough training sequences, or without a token, as wrong.
+    """
+    scorer = Scorer.of(records, model, engine, overlap=overlap)
+    guessed = np.full((len(records), len(model.ranks.ranks)), -2, dtype=np.int64)
+    guessed[scorer.rows] = scorer.classes(scorer.logits())
+    truth = np.stack([model.ranks.encode(row) for row in rows])
+    report = {}
+    for i, rank in enumerate(model.ranks.ranks):
+        labelled = np.array([bool(row.get(rank.name)) for row in rows])
+        correct = (guessed[:, i] == truth[:, i]) & (truth[:, i] >= 0)
+        report[rank.name] = {
+            "accuracy": accuracy(guessed[:, i], truth[:, i]),
+            "balanced_accuracy": balanced_accuracy(guessed[:, i], truth[:, i]),
+            "majority_rate": majority_rate(truth[:, i]),
+            "accuracy_all": float(correct[labelled].mean()) if labelled.any() else float("nan"),
+            "known": int((truth[:, i] >= 0).sum()),
+            "labelled": int(labelled.sum()),
+        }
+    return report

@@ -1,0 +1,344 @@
+"""Ranks, classes and label tables. Ranks are data: no rank name is special in the code."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from xopen import xopen
+
+from seqmask.errors import InputError, SeqmaskError, UsageError
+
+UNKNOWN = -1
+
+# NCBI renamed superkingdom to domain in March 2025: at the boundaries either name stands for the other.
+ALIASES = {"superkingdom": "domain", "domain": "superkingdom"}
+ID_COLUMNS = ("seq_id", "sequence_id", "id", "feature id", "otu id", "ident", "accession", "name")
+LINEAGE_COLUMNS = ("lineage", "taxonomy", "taxon")
+SPLIT_COLUMN = "split"
+# Prefixes of one lineage text: `d__Bacteria;p__Bacillota` (GTDB, QIIME 2, UNITE), `D_0__Bacteria;D_1__...` (old QIIME).
+PREFIXES = {
+    "d": "domain",
+    "sk": "superkingdom",
+    "r": "realm",
+    "k": "kingdom",
+    "p": "phylum",
+    "c": "class",
+    "o": "order",
+    "f": "family",
+    "g": "genus",
+    "s": "species",
+}
+# Without prefixes (SILVA) the position is the rank.
+LEVELS = ("domain", "phylum", "class", "order", "family", "genus", "species")
+_NOTHING = frozenset({"", "na", "n/a", "nan", "none", "unknown", "unclassified", "unassigned"})
+
+
+@dataclass(frozen=True, slots=True)
+class Rank:
+    """One rank: its name, its class names in column order, and their NCBI taxids (-1 unknown; may be empty)."""
+
+    name: str
+    classes: tuple[str, ...]
+    taxids: tuple[int, ...] = ()
+    _index: dict[str, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_index", {name: i for i, name in enumerate(self.classes)})
+
+    def encode(self, name: str) -> int:
+        """Column of a class name within this rank, -1 if it is empty or not a class."""
+        return self._index.get(name, UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """Ordered ranks, coarse to fine; their classes stand side by side in C = sum(sizes) columns."""
+
+    ranks: tuple[Rank, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Name of each rank (R,)."""
+        return tuple(rank.name for rank in self.ranks)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Classes of each rank (R,)."""
+        return tuple(len(rank.classes) for rank in self.ranks)
+
+    @property
+    def slices(self) -> tuple[slice, ...]:
+        """Columns of each rank in a (C,) row of logits."""
+        stops = np.cumsum(self.sizes).tolist()
+        return tuple(slice(stop - size, stop) for stop, size in zip(stops, self.sizes, strict=True))
+
+    def encode(self, row: dict[str, str]) -> NDArray[np.int64]:
+        """Class index of each rank (R,) int64; -1 for an empty, absent or unseen name."""
+        return np.array([rank.encode(row.get(rank.name, "")) for rank in self.ranks], dtype=np.int64)
+
+    def index(self, name: str) -> int:
+        """Position of a rank by its name or its alias."""
+        for candidate in (name, ALIASES.get(name, name)):
+            if candidate in self.names:
+                return self.names.index(candidate)
+        raise UsageError(f"no rank {name!r}; there are {', '.join(self.names)}")
+
+    def to_json(self) -> dict[str, Any]:
+        """The form in which a model directory keeps its ranks."""
+        return {
+            "ranks": [
+                {"name": rank.name, "classes": list(rank.classes), "taxids": list(rank.taxids)} for rank in self.ranks
+            ]
+        }
+
+    @classmethod
+    def from_json(cls, data: Any, path: str | Path = "ranks") -> Ranks:
+        """Inverse of `to_json`; `path` is the file it was read from, for the error."""
+        try:
+            ranks = tuple(
+                Rank(str(rank["name"]), tuple(map(str, rank["classes"])), tuple(map(int, rank.get("taxids", ()))))
+                for rank in data["ranks"]
+            )
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                path, "ranks that cannot be understood", expected="a list 'ranks' of name, classes, taxids"
+            ) from error
+        names = [rank.name for rank in ranks]
+        if not ranks or len(set(names)) < len(names):
+            raise InputError(path, f"ranks {names}", expected="at least one rank, each named once")
+        for rank in ranks:
+            if not rank.classes or len(set(rank.classes)) < len(rank.classes):
+                raise InputError(path, f"no class, or a class twice, in rank {rank.name!r}")
+            if rank.taxids and len(rank.taxids) != len(rank.classes):
+                raise InputError(path, f"{len(rank.taxids)} taxids for {len(rank.classes)} classes of {rank.name!r}")
+        return cls(ranks)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelTable:
+    """Labels of sequences by id, as columns; a taxon that is not known is the empty text.
+
+    columns: every column of the table but the id, by its lower-case name; a lineage is split into its ranks.
+    """
+
+    path: str
+    ids: list[str]
+    columns: dict[str, list[str]]
+    _rows: dict[str, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_rows", {name: i for i, name in enumerate(self.ids)})
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._rows
+
+    def column(self, rank: str) -> list[str]:
+        """One column (N,), by its name or its alias."""
+        for candidate in (rank, ALIASES.get(rank, rank)):
+            if candidate in self.columns:
+                return self.columns[candidate]
+        raise InputError(
+            self.path,
+            f"no column {rank!r}",
+            expected=f"one of {', '.join(self.columns)}" if self.columns else "a column beside the id",
+        )
+
+    def require(self, ranks: Iterable[str]) -> None:
+        """Raise an `InputError` unless every rank is a column and names at least one taxon."""
+        for rank in ranks:
+            if not any(self.column(rank)):
+                raise InputError(self.path, f"column {rank!r} is empty", remedy="leave this rank out")
+
+    def require_ids(self, names: Iterable[str]) -> None:
+        """Raise one `InputError` that counts the names without a label and shows the first five."""
+        missing = [name for name in names if name not in self._rows]
+        if missing:
+            shown = ", ".join(map(repr, missing[:5])) + (", ..." if len(missing) > 5 else "")
+            raise InputError(
+                self.path,
+                f"no label for {len(missing)} sequence{'s' if len(missing) > 1 else ''}: {shown}",
+                remedy="add them to the table or take them out of the sequence file",
+            )
+
+    def row(self, name: str) -> dict[str, str]:
+        """All columns of one id, aliases included, so that `Ranks.encode` finds its ranks."""
+        i = self._find(name)
+        row = {column: values[i] for column, values in self.columns.items()}
+        for alias, column in ALIASES.items():
+            if column in row:
+                row.setdefault(alias, row[column])
+        return row
+
+    def split(self, name: str) -> str:
+        """The split of one id, e.g. `train`; empty where the table has no such column."""
+        i = self._find(name)
+        return self.columns[SPLIT_COLUMN][i] if SPLIT_COLUMN in self.columns else ""
+
+    def select(self, *splits: str) -> list[str]:
+        """The ids of some splits, in the order of the table."""
+        column = self.column(SPLIT_COLUMN)
+        return [name for name, split in zip(self.ids, column, strict=True) if split in splits]
+
+    def _find(self, name: str) -> int:
+        try:
+            return self._rows[name]
+        except KeyError:
+            raise InputError(self.path, f"no label for sequence {name!r}", remedy="add it to the table") from None
+
+
+def fit_ranks(rows: Iterable[Mapping[str, str]], names: Sequence[str], min_per_class: int) -> Ranks:
+    """Ranks whose classes are the taxa of the training rows, sorted.
+
+    A taxon with fewer than `min_per_class` rows is no class: its rows are unknown at this rank and teach the others.
+    """
+    counts: list[Counter[str]] = [Counter() for _ in names]
+    for row in rows:
+        for count, name in zip(counts, names, strict=True):
+            count[row.get(name, "")] += 1
+    ranks = []
+    for count, name in zip(counts, names, strict=True):
+        classes = tuple(sorted(taxon for taxon, n in count.items() if taxon and n >= min_per_class))
+        if not classes:
+            raise SeqmaskError(f"rank {name!r}: no taxon has {min_per_class} training sequences or more")
+        ranks.append(Rank(name, classes, (UNKNOWN,) * len(classes)))
+    return Ranks(tuple(ranks))
+
+
+def read_labels(path: str | Path) -> LabelTable:
+    """A TSV or CSV table with a header, plain or compressed (by content): an id column and ranks or a lineage."""
+    text = _read_text(path)
+    lines = _rows(path, text)
+    header_line, header = next(lines, (1, []))
+    names = [name.strip().lstrip("#").strip().casefold() for name in header]
+    key = next((name for name in ID_COLUMNS if name in names), None)
+    if key is None:
+        raise InputError(
+            path,
+            f"no id column in the header ({', '.join(header)[:80]!r})" if header else "an empty file",
+            expected=f"a header with one of {', '.join(ID_COLUMNS)}",
+            remedy="add a header line",
+            line=header_line if header else None,
+        )
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(path, f"column {twice!r} twice", remedy="rename one of them", line=header_line)
+    rows = _unique(path, lines, len(names), names.index(key))
+    if not rows:
+        raise InputError(path, "a header and no rows", expected="one line a sequence")
+    columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+    ids = columns.pop(key)
+    for name in list(columns):
+        columns[name] = _clean(columns[name])
+    return LabelTable(str(path), ids, _with_lineage(columns))
+
+
+def _read_text(path: str | Path) -> str:
+    try:
+        with xopen(io.BytesIO(Path(path).read_bytes()), "rb", threads=0) as stream:
+            data = stream.read()
+    except FileNotFoundError as error:
+        raise InputError(path, "no such file", remedy="check the path") from error
+    except EOFError as error:
+        raise InputError(path, "file is truncated", remedy="copy or download it again") from error
+    except Exception as error:  # every decompressor has error types of its own
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise InputError(path, f"cannot be read: {reason}") from error
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            path,
+            f"text that is not UTF-8 ({data[error.start : error.start + 4]!r})",
+            remedy="save it as UTF-8, for example with 'iconv -f latin1 -t utf-8'",
+            line=data.count(b"\n", 0, error.start) + 1,
+        ) from error
+
+
+def _rows(path: str | Path, text: str) -> Iterator[tuple[int, list[str]]]:
+    """(line, fields) of every line that holds something; comments ('# ') before the header are skipped."""
+    skipped = 0
+    lines = list(io.StringIO(text, newline=""))
+    while skipped < len(lines) and (not lines[skipped].strip() or lines[skipped].startswith("# ")):
+        skipped += 1
+    header = lines[skipped] if skipped < len(lines) else ""
+    tabs = "\t" in header or "," not in header
+    # In TSV a quotation mark is a character, unless the writer (R, Excel) quoted the header itself.
+    plain = tabs and '"' not in header
+    reader = csv.reader(
+        lines[skipped:],
+        delimiter="\t" if tabs else ",",
+        quoting=csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL,
+        strict=True,
+    )
+    try:
+        for fields in reader:
+            if fields and (fields[0] or any(fields)):
+                yield skipped + reader.line_num, fields
+    except csv.Error as error:
+        raise InputError(path, str(error), expected="TSV or CSV", line=skipped + reader.line_num) from error
+
+
+def _unique(path: str | Path, lines: Iterator[tuple[int, list[str]]], width: int, key: int) -> list[tuple[str, ...]]:
+    """The rows, each as wide as the header, each id once; a line that repeats another exactly is dropped."""
+    seen: dict[str, tuple[str, ...]] = {}
+    for line, fields in lines:
+        if len(fields) != width:
+            raise InputError(path, f"{len(fields)} fields", expected=f"{width} as in the header", line=line)
+        name = fields[key] = fields[key].strip()
+        if not name:
+            raise InputError(path, "an empty id", remedy="give it the name of its sequence", line=line)
+        row = tuple(fields)  # the garbage collector passes over tuples of text, which saves a third of the time
+        if seen.setdefault(name, row) != row:
+            raise InputError(path, f"id {name!r} again, with other labels", remedy="keep one of the lines", line=line)
+    return list(seen.values())
+
+
+def _clean(values: list[str]) -> list[str]:
+    """Trimmed; what means 'not known' becomes the empty text."""
+    distinct = dict.fromkeys(values)
+    known = {value: "" if (name := value.strip()).casefold() in _NOTHING else name for value in distinct}
+    return [known[value] for value in values]
+
+
+def _with_lineage(columns: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Replace a lineage column by the ranks it holds; a rank that has its own column keeps that one.
+
+    A column so named without any ';' or '__' holds single taxa and stays as it is.
+    """
+    name = next((name for name in LINEAGE_COLUMNS if any(";" in v or "__" in v for v in columns.get(name, ()))), None)
+    if name is None:
+        return columns
+    values = columns.pop(name)
+    parsed = {value: parse_lineage(value) for value in set(values)}
+    found = {rank for lineage in parsed.values() for rank in lineage}
+    for rank in PREFIXES.values():
+        if rank in found and rank not in columns and ALIASES.get(rank) not in columns:
+            columns[rank] = [parsed[value].get(rank, "") for value in values]
+    return columns
+
+
+def parse_lineage(text: str) -> dict[str, str]:
+    """Ranks of `d__Bacteria; p__Bacillota`, `D_0__Bacteria;D_1__Bacillota`, `Bacteria;Bacillota;` (by position)."""
+    lineage: dict[str, str] = {}
+    for level, part in enumerate(part.strip() for part in text.split(";")):
+        prefix, mark, taxon = part.partition("__")
+        if not mark:
+            rank, taxon = (LEVELS[level] if level < len(LEVELS) else None), part
+        elif prefix[:2] in ("D_", "d_") and prefix[2:].isdecimal():
+            rank = LEVELS[int(prefix[2:])] if int(prefix[2:]) < len(LEVELS) else None
+        else:
+            rank = PREFIXES.get(prefix.casefold())
+        if rank is not None and taxon.strip().casefold() not in _NOTHING:
+            lineage[rank] = taxon.strip()
+    return lineage

@@ -1,0 +1,224 @@
+"""Model directories: safetensors and JSON, no pickle.
+
+A classifier directory holds classifier.safetensors, classifier.json, tokenizer.json, labels.json. A model directory, which
+`seqmask mask` reads, holds the same of its classifier and explainer.safetensors, explainer.json.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from seqmask.errors import InputError, SeqmaskError
+from seqmask.labels import Ranks
+from seqmask.models.classifier import Classifier
+from seqmask.models.explainer import Explainer
+from seqmask.sequences.tokens import KmerTokenizer
+
+FORMAT_VERSION = 1
+CLASSIFIER_FILES = ("classifier.safetensors", "classifier.json", "tokenizer.json", "labels.json")
+
+
+@dataclass(slots=True)
+class ClassifierModel:
+    """A classifier with what is needed to use it. sha256: of classifier.safetensors."""
+
+    network: Classifier
+    tokenizer: KmerTokenizer
+    ranks: Ranks
+    sha256: str
+    settings: dict[str, Any]
+
+
+@dataclass(slots=True)
+class Model:
+    """Classifier and Explainer. threshold: the Explainer's own tau; operator: the one it was trained with."""
+
+    classifier: ClassifierModel
+    explainer: Explainer
+    threshold: float
+    operator: str
+    sha256: str
+    settings: dict[str, Any]
+    path: Path
+
+
+def weights_sha256(module: nn.Module) -> str:
+    """Digest of a module's weights (names, shapes, bytes), wherever they are."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        value = tensor.detach().cpu().contiguous()
+        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+        digest.update(value.view(torch.uint8).numpy().tobytes() if value.numel() else b"")
+    return digest.hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write JSON through a temporary name, so that no half-written file is ever seen."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(path, "no such file", remedy="give a directory that seqmask has written") from error
+    except (ValueError, OSError) as error:
+        raise InputError(path, f"not readable as JSON ({error})") from error
+
+
+def save_weights(path: Path, tensors: dict[str, Tensor], half: bool = False) -> None:
+    """Write tensors as safetensors through a temporary name. half: floating point tensors as float16."""
+    stored = {
+        name: (
+            tensor.detach().cpu().half() if half and tensor.is_floating_point() else tensor.detach().cpu()
+        ).contiguous()
+        for name, tensor in tensors.items()
+    }
+    temporary = path.with_name(f".{path.name}.tmp")
+    save_file(stored, temporary, metadata={"format": "pt"})
+    temporary.chmod(0o644)  # safetensors writes 0600, which other users of an installed package could not read
+    temporary.replace(path)
+
+
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """Tensors of a safetensors file; half precision becomes float32."""
+    try:
+        tensors = load_file(path)
+    except FileNotFoundError as error:
+        raise InputError(path, "no such file", remedy="give a directory that seqmask has written") from error
+    except (SafetensorError, OSError) as error:
+        raise InputError(path, f"not a safetensors file ({error})") from error
+    return {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
+
+
+def round_to_half(module: nn.Module) -> None:
+    """Round the weights in place to what float16 storage keeps, so that reports are made from the stored weights."""
+    with torch.no_grad():
+        for tensor in module.state_dict().values():
+            if tensor.is_floating_point():
+                tensor.copy_(tensor.half())
+
+
+def save_classifier(
+    directory: Path, network: Classifier, tokenizer: KmerTokenizer, ranks: Ranks, settings: dict[str, Any]
+) -> str:
+    """Write a classifier directory; returns the digest of its weights file. Weights are stored as float16."""
+    directory.mkdir(parents=True, exist_ok=True)
+    save_weights(directory / CLASSIFIER_FILES[0], network.state_dict(), half=True)
+    write_json(
+        directory / "classifier.json",
+        {
+            "format_version": FORMAT_VERSION,
+            "encoder": network.config,
+            "sizes": list(network.sizes),
+            "operator": network.operator,
+            "settings": settings,
+        },
+    )
+    write_json(directory / "tokenizer.json", tokenizer.to_json())
+    write_json(directory / "labels.json", ranks.to_json())
+    return file_sha256(directory / CLASSIFIER_FILES[0])
+
+
+def load_classifier(directory: Path) -> ClassifierModel:
+    """Read a classifier directory; the network is in eval mode on the CPU, in float32.
+
+    Raises InputError where a file is missing, unreadable or of a newer format.
+    """
+    if not directory.is_dir():
+        raise InputError(
+            directory, "no such directory", expected="a classifier directory", remedy="see train-classifier"
+        )
+    data = read_json(directory / "classifier.json")
+    _check_version(directory / "classifier.json", data)
+    ranks = Ranks.from_json(read_json(directory / "labels.json"))
+    tokenizer = KmerTokenizer.from_json(read_json(directory / "tokenizer.json"))
+    network = Classifier(data["encoder"], data["sizes"], data["operator"])
+    if ranks.sizes != network.sizes:
+        raise InputError(
+            directory / "labels.json", f"classes {ranks.sizes}", expected=f"{network.sizes} as in the weights"
+        )
+    path = directory / CLASSIFIER_FILES[0]
+    _load_into(network, path)
+    return ClassifierModel(network.eval(), tokenizer, ranks, file_sha256(path), data["settings"])
+
+
+def save_explainer(
+    directory: Path,
+    explainer: Explainer,
+    classifier: ClassifierModel,
+    threshold: float,
+    operator: str,
+    settings: dict[str, Any],
+) -> str:
+    """Write explainer.safetensors and explainer.json; returns the digest of the weights file."""
+    directory.mkdir(parents=True, exist_ok=True)
+    save_weights(directory / "explainer.safetensors", explainer.state_dict(), half=True)
+    write_json(
+        directory / "explainer.json",
+        {
+            "format_version": FORMAT_VERSION,
+            "encoder": explainer.config,
+            "tracks": explainer.tracks,
+            "operator": operator,
+            "site": "embeddings",
+            "threshold": threshold,
+            "classifier_sha256": classifier.sha256,
+            "tokenizer_sha256": classifier.tokenizer.sha256,
+            "settings": settings,
+        },
+    )
+    return file_sha256(directory / "explainer.safetensors")
+
+
+def load_model(directory: Path) -> Model:
+    """Read a model directory. Raises InputError where classifier, tokenizer or operator do not match the Explainer's."""
+    if not directory.is_dir():
+        raise InputError(directory, "no such model directory", remedy="see train-explainer")
+    path = directory / "explainer.json"
+    data = read_json(path)
+    _check_version(path, data)
+    classifier = load_classifier(directory)
+    for name, found in (("classifier", classifier.sha256), ("tokenizer", classifier.tokenizer.sha256)):
+        wanted = data[f"{name}_sha256"]
+        if found != wanted:
+            raise InputError(
+                path,
+                f"the Explainer was trained for {name} {wanted[:12]}, the directory holds {name} {found[:12]}",
+                remedy="train an Explainer for this classifier",
+            )
+    explainer = Explainer(data["encoder"], data["tracks"])
+    _load_into(explainer, directory / "explainer.safetensors")
+    digest = file_sha256(directory / "explainer.safetensors")
+    return Model(
+        classifier, explainer.eval(), float(data["threshold"]), data["operator"], digest, data["settings"], directory
+    )
+
+
+def _check_version(path: Path, data: dict[str, Any]) -> None:
+    version = data.get("format_version") if isinstance(data, dict) else None
+    if version != FORMAT_VERSION:
+        raise InputError(path, f"format version {version}", expected=str(FORMAT_VERSION), remedy="update seqmask")
+
+
+def _load_into(module: nn.Module, path: Path) -> None:
+    try:
+        module.load_state_dict(load_weights(path))
+    except RuntimeError as error:
+        raise SeqmaskError(f"{path}: weights do not fit the configuration beside them ({str(error)[:120]})") from error

@@ -1,0 +1,64 @@
+"""The classifier: an encoder, mean pooling over tokens, one linear head a rank."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from seqmask.models.encoders import build
+from seqmask.models.operators import EmbeddingSite, gate_attention
+from seqmask.sequences.tokens import CLS, MASK, PAD, SEP
+
+
+class Classifier(nn.Module):
+    """Token ids to the logits of all ranks side by side.
+
+    config: the encoder's JSON configuration. sizes: classes a rank. operator: the operator it was trained with.
+    """
+
+    def __init__(self, config: dict[str, Any], sizes: Sequence[int], operator: str) -> None:
+        super().__init__()
+        self.config, self.sizes, self.operator = dict(config), tuple(sizes), operator
+        self.encoder = build(config)
+        self.head = nn.Linear(int(config["hidden_size"]), sum(sizes))
+        self.site = EmbeddingSite(self.encoder.embeddings, MASK)  # type: ignore[arg-type]
+
+    @property
+    def max_tokens(self) -> int:
+        return int(self.config["max_position_embeddings"])
+
+    def forward(self, ids: Tensor, attention: Tensor, mask: Tensor | None = None, operator: str = "") -> Tensor:
+        """Logits (B, C) float32. ids (B, T) int64, attention (B, T) bool, mask (B, T) in [0, 1] or None = all kept.
+
+        Special tokens and padding are never masked, whatever the mask says of them.
+        """
+        if mask is None:
+            return self._pool_and_score(self._encode(ids, attention), attention.float())
+        operator = operator or self.operator
+        fixed = ~attention | (ids == PAD) | (ids == CLS) | (ids == SEP)
+        mask = torch.where(fixed, torch.ones((), dtype=mask.dtype, device=mask.device), mask)
+        with self.site.masked(mask, operator):
+            if operator == "gate":
+                hidden = self._encode(ids, gate_attention(attention, mask, self.head.weight.dtype))
+                return self._pool_and_score(hidden, attention * mask.float())
+            return self._pool_and_score(self._encode(ids, attention), attention.float())
+
+    def _encode(self, ids: Tensor, attention: Tensor) -> Tensor:
+        """Hidden states (B, T, D); attention (B, T) bool or additive logits (B, 1, T, T)."""
+        hidden: Tensor = self.encoder(input_ids=ids, attention_mask=attention).last_hidden_state
+        return hidden
+
+    def _pool_and_score(self, hidden: Tensor, weights: Tensor) -> Tensor:
+        """Mean over tokens weighted by (B, T), then the heads. All weights 0: the heads' bias, which knows nothing."""
+        total = torch.einsum("btd,bt->bd", hidden.float(), weights)
+        pooled = total / weights.sum(dim=1, keepdim=True).clamp_min(1e-6)
+        with torch.autocast(device_type=pooled.device.type, enabled=False):
+            scores: Tensor = self.head(pooled.to(self.head.weight.dtype)).float()
+        return scores
+
+    def split(self, logits: Tensor) -> tuple[Tensor, ...]:
+        """Logits (..., C) by rank."""
+        return logits.split(self.sizes, dim=-1)

@@ -1,0 +1,55 @@
+"""BERT-family encoders built by transformers: the sizes that `--size` names, and from a stored configuration."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from torch import nn
+
+from seqmask.errors import SeqmaskError
+
+# Only the module of one architecture is loaded: transformers' AutoModel costs seconds at start-up.
+_ARCHITECTURES = {
+    "bert": ("transformers.models.bert", "BertConfig", "BertModel", {"add_pooling_layer": False}),
+    "esm": ("transformers.models.esm", "EsmConfig", "EsmModel", {"add_pooling_layer": False}),
+    "modernbert": ("transformers.models.modernbert", "ModernBertConfig", "ModernBertModel", {}),
+}
+
+SIZES = {
+    "tiny": {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2},
+    "small": {"hidden_size": 192, "num_hidden_layers": 4, "num_attention_heads": 6},
+    "base": {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 6},
+}
+
+
+def configuration(size: str, vocabulary_size: int, max_tokens: int) -> dict[str, Any]:
+    """Configuration of a new BERT encoder as a JSON object. size: a key of SIZES."""
+    if size not in SIZES:
+        raise SeqmaskError(f"unknown size {size!r}; expected one of {', '.join(SIZES)}")
+    shape = SIZES[size]
+    return {
+        "model_type": "bert",
+        "vocab_size": vocabulary_size,
+        **shape,
+        "intermediate_size": 4 * shape["hidden_size"],
+        "max_position_embeddings": max_tokens,
+        "type_vocab_size": 1,
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
+        "layer_norm_eps": 1e-5,  # BERT's 1e-12 makes the gradient of LN at a hidden (zero) token explode
+    }
+
+
+def build(config: dict[str, Any], attention: str = "sdpa") -> nn.Module:
+    """A randomly initialised encoder for a JSON configuration with a `model_type`."""
+    kind = config.get("model_type", "")
+    if kind not in _ARCHITECTURES:
+        raise SeqmaskError(f"unknown encoder {kind!r}; expected one of {', '.join(_ARCHITECTURES)}")
+    package, config_name, model_name, extra = _ARCHITECTURES[kind]
+    config_class = getattr(importlib.import_module(f"{package}.configuration_{kind}"), config_name)
+    model_class = getattr(importlib.import_module(f"{package}.modeling_{kind}"), model_name)
+    values = {key: value for key, value in config.items() if key != "model_type"}
+    settings = config_class(**values, attn_implementation=attention)
+    encoder: nn.Module = model_class(settings, **extra)
+    return encoder

@@ -1,0 +1,80 @@
+"""How a mask acts on token embeddings: one function an operator, at one place, the output of the embedding module.
+
+Never through `inputs_embeds`: BERT and ModernBERT would normalise the mask away (LN(m*e) = LN(e)), ESM skips its
+token-dropout rescale on that path. See docs/method.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+OPERATORS = ("scale", "blend", "gate")
+
+
+def scale(hidden: Tensor, mask: Tensor, baseline: Tensor) -> Tensor:
+    """M * h: the Hadamard product of Berman et al. 2026. hidden (B, T, D), mask (B, T), baseline unused."""
+    return hidden * mask.unsqueeze(-1).to(hidden.dtype)
+
+
+def blend(hidden: Tensor, mask: Tensor, baseline: Tensor) -> Tensor:
+    """M * h + (1 - m) * b, b (B, T, D) the embedding output of [MASK] at the same positions: exact at both ends."""
+    weight = mask.unsqueeze(-1).to(hidden.dtype)
+    return hidden * weight + baseline * (1 - weight)
+
+
+class EmbeddingSite:
+    """Where the mask is applied: a forward hook on an encoder's `embeddings` module.
+
+    The hook is there for good and does nothing outside `masked(...)`.
+    """
+
+    def __init__(self, embeddings: nn.Module, mask_token: int) -> None:
+        self.embeddings, self.mask_token = embeddings, mask_token
+        self._mask: Tensor | None = None
+        self._operator = "scale"
+        embeddings.register_forward_hook(self._hook, with_kwargs=True)
+
+    @contextmanager
+    def masked(self, mask: Tensor, operator: str) -> Iterator[None]:
+        """Within the block every forward of the embeddings is masked. mask (B, T) in [0, 1], 1 = kept."""
+        self._mask, self._operator = mask, operator
+        try:
+            yield
+        finally:
+            self._mask = None
+
+    def _hook(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> Tensor:
+        if self._mask is None or self._operator == "gate":
+            return output
+        mask, self._mask = self._mask, None  # the baseline below runs the same module: it must not be masked
+        try:
+            if self._operator == "scale":
+                return scale(output, mask, output)
+            return blend(output, mask, self._baseline(args, kwargs))
+        finally:
+            self._mask = mask
+
+    def _baseline(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+        """Embedding output (B, T, D) of [MASK] tokens at the same positions."""
+        if args:
+            hidden = torch.full_like(args[0], self.mask_token)
+            return self.embeddings(hidden, *args[1:], **kwargs)  # type: ignore[no-any-return]
+        hidden = torch.full_like(kwargs["input_ids"], self.mask_token)
+        return self.embeddings(**{**kwargs, "input_ids": hidden})  # type: ignore[no-any-return]
+
+
+def gate_attention(attention: Tensor, mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """Additive attention logits (B, 1, T, T) of the gate operator: log m of the key, padding closed.
+
+    attention (B, T) bool, mask (B, T). A finite floor stands for log 0, so that a row of hidden keys stays finite.
+    """
+    floor = torch.finfo(torch.float32).min / 4
+    logits = torch.where(attention, mask.float().clamp_min(1e-30).log(), floor)
+    logits = torch.where(mask > 0, logits, floor)
+    size = mask.shape[1]
+    return logits[:, None, None, :].expand(-1, 1, size, -1).to(dtype)

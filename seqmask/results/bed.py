@@ -1,0 +1,56 @@
+"""BED9 of the kept runs: which stretches the classification rests on, and how much."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from seqmask.results.annotated import Annotated, Runs
+from seqmask.results.files import Writable
+from seqmask.results.text import bed_name, encode
+
+SCORE_MAX: Final = 1000
+# From light to dark; genome browsers advise eight colours at most. The eight steps of viridis, distinct to all eyes.
+COLOURS: Final = (
+    "253,231,37",
+    "159,218,58",
+    "74,194,109",
+    "31,161,135",
+    "39,127,142",
+    "54,92,141",
+    "70,51,127",
+    "68,1,84",
+)
+
+
+def write(sink: Writable, batch: Annotated) -> None:
+    """Write one line a maximal run of kept nucleotides, records in input order, lines of a record sorted by start.
+
+    A shared mask is named after the batch's one rank; where each rank has its own mask there are lines of every rank,
+    and of equal starts the coarser rank comes first. Raises OSError.
+    """
+    tracks = range(len(batch.tracks))
+    found = [batch.runs(track) for track in tracks]
+    if len(found) == 1:
+        lines = _lines(batch, found[0], batch.rank)
+    else:
+        unsorted = [line for rank in tracks for line in _lines(batch, found[rank], rank)]
+        records = np.concatenate([runs.records for runs in found])
+        starts = np.concatenate([runs.spans[:, 0] for runs in found])
+        # Stable: lines of equal starts stay in the order of the ranks
+        lines = [unsorted[i] for i in np.lexsort((starts, records)).tolist()]
+    sink.write(encode("".join(lines)))
+
+
+def _lines(batch: Annotated, runs: Runs, rank: int) -> list[str]:
+    taxa = [bed_name(f"{batch.ranks.ranks[rank].name}:{name}") for name in batch.ranks.ranks[rank].classes]
+    names = [taxa[k] if k >= 0 else "" for k in batch.explained[:, rank].tolist()]
+    chroms = [item.record.name for item in batch.explanations]
+    scores = np.clip(np.rint(runs.means * SCORE_MAX), 0, SCORE_MAX).astype(np.int64)
+    colours = scores * len(COLOURS) // (SCORE_MAX + 1)
+    columns = zip(runs.records.tolist(), *runs.spans.T.tolist(), scores.tolist(), colours.tolist(), strict=True)
+    return [
+        f"{chroms[i]}\t{start}\t{end}\t{names[i]}\t{score}\t.\t{start}\t{end}\t{COLOURS[colour]}\n"
+        for i, start, end, score, colour in columns
+    ]

@@ -1,0 +1,189 @@
+"""Output targets: checked before any work, written beside the target, renamed only when whole."""
+
+from __future__ import annotations
+
+import bz2
+import contextlib
+import gzip
+import lzma
+import os
+import re
+import stat
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Protocol, cast
+
+from xopen import xopen
+
+from seqmask.errors import InputError, UsageError
+
+STDOUT = "-"
+_STANDARD = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
+_DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/(\d+)")
+
+
+class Writable(Protocol):
+    """What the text writers write to: a `Sink`, or any binary file."""
+
+    def write(self, data: bytes, /) -> object:
+        """Take all of `data`."""
+
+
+def check_targets(
+    paths: Iterable[str | Path | None], force: bool, *, seekable: Iterable[str | Path | None] = ()
+) -> None:
+    """Refuse outputs that cannot be written as asked; call it before any work begins.
+
+    paths: every output, None where it is not asked for. seekable: those among them that cannot go to a pipe or device.
+    Raises UsageError (exists without `force`, named twice, a directory, a pipe where a file is needed) or InputError
+    (the directory is missing or not writable).
+    """
+    seen: dict[str, str] = {}
+    for path in (str(path) for path in paths if path is not None):
+        _check_target(path, force)
+        key = _identity(path)
+        if key in seen and key != os.devnull:
+            raise UsageError(f"two outputs cannot share one target: {seen[key]} and {path}")
+        seen[key] = path
+    for path in (str(path) for path in seekable if path is not None):
+        if is_straight(path):
+            raise UsageError(f"HDF5 needs a seekable file, and {path} is none; give it a file name")
+
+
+def _check_target(path: str, force: bool) -> None:
+    if not path:
+        raise UsageError("an output has an empty name")
+    descriptor = _descriptor(path)
+    if descriptor is not None:
+        _check_descriptor(path, descriptor)
+        return
+    if os.path.isdir(path) or path.endswith("/"):
+        raise UsageError(f"{path} is a directory; give the output a file name")
+    if is_straight(path):
+        return
+    if os.path.exists(path) and not force:
+        raise UsageError(f"{path} exists already; give --force to overwrite it")
+    parent = Path(os.path.realpath(path)).parent
+    if not parent.is_dir():
+        raise InputError(path, f"the directory {parent} does not exist", remedy="create it first")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise InputError(path, f"the directory {parent} is not writable")
+
+
+def _check_descriptor(path: str, descriptor: int) -> None:
+    try:
+        os.fstat(descriptor)
+    except OSError as error:
+        raise InputError(path, "no such open file descriptor") from error
+
+
+def is_straight(path: str | Path) -> bool:
+    """Whether the target is written as it is, without a temporary name: stdout, /dev/fd/N, a device, FIFO or socket."""
+    if _descriptor(str(path)) is not None:
+        return True
+    try:
+        return not stat.S_ISREG(os.stat(path).st_mode)
+    except OSError:
+        return False
+
+
+def _descriptor(path: str) -> int | None:
+    """The file descriptor that a path stands for, None if it stands for none."""
+    if path == STDOUT:
+        return 1
+    found = _DESCRIPTOR.fullmatch(path)
+    return int(found[1]) if found else _STANDARD.get(path)
+
+
+def _identity(path: str) -> str:
+    """One key for all spellings of one target, so that `-` and /dev/stdout, or a link and its file, are the same."""
+    descriptor = _descriptor(path)
+    return os.path.realpath(path) if descriptor is None else f"/dev/fd/{descriptor}"
+
+
+class Target:
+    """One output on its way: `working` is written, then `commit` gives it its name or `discard` removes it.
+
+    A regular file is written to `.NAME.tmp.PID` beside it, so that an interrupted run leaves nothing under the name. A
+    link is followed: the file it points to is replaced. Stdout, devices, FIFOs and /dev/fd/N are written straight, and
+    commit and discard leave them alone. As a context manager it commits, or discards if an exception passes.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = str(path)
+        self.straight = is_straight(path)
+        self._final = Path(os.path.realpath(path))
+        name = f".{self._final.name}.tmp.{os.getpid()}"
+        self.working = Path(self.path) if self.straight else self._final.with_name(name)
+
+    def open(self) -> Sink:
+        """Open for bytes, compressed as the name's suffix says (.gz, .bz2, .xz, .zst). Raises OSError."""
+        return Sink(self)
+
+    def commit(self) -> None:
+        """Give the finished, closed file its name; what had the name before is replaced in one step."""
+        if not self.straight:
+            os.replace(self.working, self._final)
+
+    def discard(self) -> None:
+        """Remove what was written so far; the target stays as it was before."""
+        if not self.straight:
+            self.working.unlink(missing_ok=True)
+
+    def __enter__(self) -> Target:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.commit()
+        else:
+            self.discard()
+
+
+class Sink:
+    """The open end of a `Target`: `write` bytes, then `close`. Closing stdout only flushes it."""
+
+    def __init__(self, target: Target) -> None:
+        with contextlib.ExitStack() as layers:
+            raw = _open_raw(target, layers)
+            self._handle = _compressor(raw, target.path, layers)
+            self._layers = layers.pop_all()
+
+    def write(self, data: bytes) -> None:
+        """Write all of `data`. Raises BrokenPipeError when the reader has gone, OSError when the disk is full."""
+        self._handle.write(data)
+
+    def close(self) -> None:
+        """Finish the compressed stream, flush, close. May be called again."""
+        self._layers.close()
+
+
+def _open_raw(target: Target, layers: contextlib.ExitStack) -> BinaryIO:
+    descriptor = _descriptor(target.path)
+    if descriptor == 1:
+        layers.callback(sys.stdout.flush)
+        return sys.stdout.buffer
+    if descriptor is not None:
+        # A copy of the descriptor keeps its position and append mode; opening /dev/fd/N anew would truncate a file
+        return layers.enter_context(os.fdopen(os.dup(descriptor), "wb"))
+    return layers.enter_context(open(target.working, "wb"))
+
+
+def _compressor(raw: BinaryIO, path: str, layers: contextlib.ExitStack) -> BinaryIO:
+    """A layer over `raw` that compresses as the suffix says; gzip without name and time gives the same bytes always."""
+    match Path(path).suffix:
+        case ".gz":
+            handle: object = layers.enter_context(gzip.GzipFile("", "wb", compresslevel=6, fileobj=raw, mtime=0))
+        case ".bz2":
+            handle = layers.enter_context(bz2.BZ2File(raw, "wb"))
+        case ".xz":
+            handle = layers.enter_context(lzma.LZMAFile(raw, "wb"))  # noqa: SIM115
+        case ".zst":
+            handle = layers.enter_context(xopen(raw, "wb", format="zst", threads=0))
+        case _:
+            handle = raw
+    return cast(BinaryIO, handle)

@@ -1,0 +1,269 @@
+"""The HDF5 file that holds everything, written in large buffers; docs/schema.md describes it, tests hold it to that."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from seqmask.errors import UsageError
+from seqmask.labels import Rank, Ranks
+from seqmask.results.annotated import Annotated
+from seqmask.results.predictions import Predictions
+
+FORMAT: Final = "seqmask-hdf5"
+FORMAT_VERSION: Final = "1.0"
+COORDINATES: Final = "0-based half-open"
+# Attributes that the caller knows; the writer adds those that follow from the format and from what was appended.
+METADATA: Final = frozenset(
+    {
+        "tool",
+        "tool_version",
+        "command",
+        "classifier_sha256",
+        "explainer_sha256",
+        "tokenizer_sha256",
+        "operator",
+        "threshold",
+        "device",
+        "dtype",
+        "seed",
+    }
+)
+RECORD_COLUMNS: Final = {
+    "index": "<i8",
+    "length": "<i8",
+    "token_offset": "<i8",
+    "status": "u1",
+    "kept_fraction": "<f4",
+    "mean_importance": "<f4",
+}
+TOKEN_COLUMNS: Final = {"start": "<i4", "end": "<i4", "importance": "<f4"}
+PREDICTION_COLUMNS: Final = {"class": "<u4", "confidence": "<f4"}
+CHECK_COLUMNS: Final = {
+    "masked_class": "<u4",
+    "masked_confidence": "<f4",
+    "inverse_class": "<u4",
+    "inverse_confidence": "<f4",
+}
+NO_CLASS: Final = 2**32 - 1  # class of a record without prediction
+RECORD_CHUNK: Final = 16_384
+TOKEN_CHUNK: Final = 65_536
+FILTERS: Final = {"compression": "gzip", "compression_opts": 4, "shuffle": True, "fletcher32": True}
+# A buffer is written when it holds either: large appends are hundreds of times faster than single rows.
+BUFFER_RECORDS: Final = 65_536
+BUFFER_TOKENS: Final = 1_000_000
+_ID_CHUNK_BYTES: Final = 1 << 24
+
+
+def creation_date() -> str:
+    """Now, or SOURCE_DATE_EPOCH where it is set, in UTC as ISO 8601. Raises UsageError if that is no number."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    try:
+        when = datetime.now(UTC) if not epoch else datetime.fromtimestamp(int(epoch), UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        raise UsageError(f"SOURCE_DATE_EPOCH is {epoch!r}, not a number of seconds since 1970") from error
+    return when.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def id_width(longest: int) -> int:
+    """Bytes of an id column whose longest id has `longest` bytes: the next power of two, at least 16."""
+    return max(16, 1 << (longest - 1).bit_length()) if longest else 16
+
+
+class Hdf5Writer:
+    """Writes one file: `append` batches, then `close`. Until then the file says that it is not complete.
+
+    path: a seekable file, created anew. metadata: a value for each of `METADATA`; `command` may be a list (stored as
+    JSON). token_tracks: 1 for a shared mask, R for one a rank. check: also store the predictions from the hard-masked
+    and the inverse hard-masked sequence. full_precision: keep importance as it is instead of rounding it to 1/1024.
+    Raises UsageError for a rank name that HDF5 cannot hold, OSError if the file cannot be written.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        ranks: Ranks,
+        metadata: Mapping[str, Any],
+        *,
+        token_tracks: int = 1,
+        check: bool = False,
+        full_precision: bool = False,
+    ) -> None:
+        if set(metadata) != METADATA:
+            raise ValueError(f"metadata must be exactly {sorted(METADATA)}, found {sorted(metadata)}")
+        for name in ranks.names:
+            if name in {"", ".", ".."} or "/" in name:
+                raise UsageError(f"the rank name {name!r} cannot be a group in HDF5")
+        self._ranks, self._tracks, self._check, self._full = ranks, token_tracks, check, full_precision
+        self._n_records = self._n_tokens = 0
+        self._held: dict[str, list[NDArray[Any]]] = {}
+        self._held_ids: list[bytes] = []
+        self._held_tokens = 0
+        self._path = str(path)
+        # Without a chunk cache a full disk is met when data are written, and not once more when datasets are let go
+        self._file = h5py.File(path, "w", rdcc_nbytes=0)
+        try:
+            with _disk_errors(self._path):
+                self._create(metadata)
+        except BaseException:
+            self.abort()
+            raise
+
+    def append(self, batch: Annotated) -> None:
+        """Add the records of a batch after those that are there. Raises OSError."""
+        if len(batch.spans) and batch.mask.shape[1] != self._tracks:
+            raise ValueError(f"a mask of {batch.mask.shape[1]} tracks in a file of {self._tracks}")
+        for name, values in self._columns(batch):
+            self._held.setdefault(name, []).append(values)
+        self._held_ids += [item.record.name.encode("utf-8", "replace") for item in batch.explanations]
+        self._n_records += len(batch.explanations)
+        self._n_tokens += len(batch.spans)
+        self._held_tokens += len(batch.spans)
+        if len(self._held_ids) >= BUFFER_RECORDS or self._held_tokens >= BUFFER_TOKENS:
+            with _disk_errors(self._path):
+                self._flush()
+
+    def close(self) -> None:
+        """Write what is held, then the counts, and `complete` as the very last thing. Raises OSError."""
+        try:
+            with _disk_errors(self._path):
+                self._flush()
+                self._file.attrs["n_records"] = self._n_records
+                self._file.attrs["n_tokens"] = self._n_tokens
+                self._file.flush()
+                self._file.attrs["complete"] = True
+                self._file.close()
+        except BaseException:
+            self.abort()
+            raise
+
+    def abort(self) -> None:
+        """Close the file as it is, not complete. Never raises."""
+        # On a full disk h5py fails here again, and in more than one way
+        with contextlib.suppress(OSError, RuntimeError, ValueError):
+            self._file.close()
+
+    def _create(self, metadata: Mapping[str, Any]) -> None:
+        attributes = {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "creation_date": creation_date(),
+            "coordinate_system": COORDINATES,
+            "ranks": json.dumps(self._ranks.names),
+            "complete": False,
+            **metadata,
+        }
+        if not isinstance(metadata["command"], str):
+            attributes["command"] = json.dumps(list(metadata["command"]))
+        self._file.attrs.update(attributes)
+        self._create_ids("records/id", id_width(0))
+        for name, dtype in RECORD_COLUMNS.items():
+            self._create_column(f"records/{name}", dtype, RECORD_CHUNK)
+        self._extend("records/token_offset", np.zeros(1, dtype=np.int64))
+        for name, dtype in TOKEN_COLUMNS.items():
+            wide = self._tracks if name == "importance" and self._tracks > 1 else 0
+            self._create_column(f"tokens/{name}", dtype, TOKEN_CHUNK, wide)
+        for rank in self._ranks.ranks:
+            self._create_rank(rank)
+
+    def _create_rank(self, rank: Rank) -> None:
+        group = self._file.require_group(f"predictions/{rank.name}")
+        names = [name.encode() for name in rank.classes]
+        text = h5py.string_dtype("utf-8", id_width(max(map(len, names))))
+        chunks = (min(len(names), RECORD_CHUNK),)
+        group.create_dataset("classes", data=np.array(names, dtype=text), dtype=text, chunks=chunks, **FILTERS)
+        taxids = np.array(rank.taxids or [-1] * len(names), dtype="<i8")
+        group.create_dataset("taxid", data=taxids, chunks=chunks, **FILTERS)
+        for name, dtype in (PREDICTION_COLUMNS | (CHECK_COLUMNS if self._check else {})).items():
+            self._create_column(f"{group.name}/{name}", dtype, RECORD_CHUNK)
+
+    def _create_column(self, name: str, dtype: Any, chunk: int, wide: int = 0) -> None:
+        tail = (wide,) if wide else ()
+        self._file.create_dataset(
+            name, (0, *tail), maxshape=(None, *tail), chunks=(chunk, *tail), dtype=dtype, **FILTERS
+        )
+
+    def _create_ids(self, name: str, width: int) -> None:
+        # Ids of more than a kilobyte would make a chunk of the usual number of rows too large to hold
+        chunk = max(1, min(RECORD_CHUNK, _ID_CHUNK_BYTES // width))
+        self._create_column(name, h5py.string_dtype("utf-8", width), chunk)
+
+    def _columns(self, batch: Annotated) -> Iterator[tuple[str, NDArray[Any]]]:
+        """Each growing dataset but the ids and what a batch adds to it."""
+        yield "records/index", np.array([item.index for item in batch.explanations], dtype=np.int64)
+        yield "records/length", batch.stops - batch.starts
+        yield "records/token_offset", self._n_tokens + np.cumsum(batch.token_counts)
+        yield "records/status", batch.status
+        yield "records/kept_fraction", batch.kept_fraction
+        yield "records/mean_importance", batch.mean_importance
+        yield "tokens/start", batch.spans[:, 0]
+        yield "tokens/end", batch.spans[:, 1]
+        if len(batch.spans):
+            importance = batch.mask if self._full else np.rint(batch.mask * 1024) / np.float32(1024)
+            yield "tokens/importance", importance if self._tracks > 1 else importance[:, 0]
+        yield from self._predictions("", batch.predicted)
+        if self._check:
+            yield from self._predictions("masked_", batch.masked or _unknown(batch))
+            yield from self._predictions("inverse_", batch.inverse or _unknown(batch))
+
+    def _predictions(self, prefix: str, found: Predictions) -> Iterator[tuple[str, NDArray[Any]]]:
+        classes = np.where(found.classes >= 0, found.classes, NO_CLASS).astype(np.uint32)
+        for i, rank in enumerate(self._ranks.names):
+            yield f"predictions/{rank}/{prefix}class", classes[:, i]
+            yield f"predictions/{rank}/{prefix}confidence", found.confidence[:, i]
+
+    def _flush(self) -> None:
+        if self._held_ids:
+            self._extend_ids(self._held_ids)
+        for name, parts in self._held.items():
+            self._extend(name, np.concatenate(parts))
+        self._held, self._held_ids, self._held_tokens = {}, [], 0
+
+    def _extend_ids(self, ids: list[bytes]) -> None:
+        width = id_width(max(map(len, ids)))
+        if width > self._file["records/id"].dtype.itemsize:
+            self._widen_ids(width)
+        self._extend("records/id", np.array(ids, dtype=self._file["records/id"].dtype))
+
+    def _widen_ids(self, width: int) -> None:
+        """Copy the ids to a wider column. Widths are powers of two, so this happens a few times at most."""
+        narrow = self._file["records/id"]
+        self._create_ids("records/wide", width)
+        wide = self._file["records/wide"]
+        for start in range(0, len(narrow), RECORD_CHUNK):
+            self._extend("records/wide", narrow[start : start + RECORD_CHUNK].astype(wide.dtype))
+        del self._file["records/id"]
+        self._file.move("records/wide", "records/id")
+
+    def _extend(self, name: str, values: NDArray[Any]) -> None:
+        dataset = self._file[name]
+        before = len(dataset)
+        dataset.resize(before + len(values), axis=0)
+        dataset[before:] = values
+
+
+@contextlib.contextmanager
+def _disk_errors(path: str) -> Iterator[None]:
+    """HDF5 tells of a full disk in several lines and by several errors: give one OSError of one line."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        code = getattr(error, "errno", None)
+        if code is None:
+            raise OSError(f"{path} cannot be written: {str(error).splitlines()[0]}") from error
+        raise OSError(code, os.strerror(code), path) from error
+
+
+def _unknown(batch: Annotated) -> Predictions:
+    """What is known of a batch in which no record was checked."""
+    shape = batch.predicted.classes.shape
+    return Predictions(np.full(shape, -1, dtype=np.int64), np.full(shape, np.nan, dtype=np.float32))

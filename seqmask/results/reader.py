@@ -1,0 +1,132 @@
+"""Opening the HDF5 files of `seqmask.results.hdf5`: only whole ones, of a version that is understood."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from seqmask.errors import InputError
+from seqmask.labels import Rank, Ranks
+from seqmask.results.hdf5 import (
+    CHECK_COLUMNS,
+    FORMAT,
+    FORMAT_VERSION,
+    PREDICTION_COLUMNS,
+    RECORD_COLUMNS,
+    TOKEN_COLUMNS,
+)
+
+
+def read(path: str | Path) -> Results:
+    """Open a file for reading; use it in a `with`, or close it.
+
+    Raises InputError if it is missing, not HDF5, not of this format, of another major version, not complete or lacks
+    a dataset.
+    """
+    return Results(path)
+
+
+class Results:
+    """An open, complete file. ranks: as the model has them. check: whether predictions of masked sequences are there.
+
+    attributes: those of the root. n_records, n_tokens: rows of /records and of /tokens. tracks: 1 for a shared mask,
+    otherwise one a rank. file: the open h5py file, for whatever this class does not offer.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = str(path)
+        self.file = _open(self.path)
+        try:
+            self.attributes: dict[str, Any] = dict(self.file.attrs)
+            _check_format(self.path, self.attributes)
+            self.n_records, self.n_tokens = int(self.attributes["n_records"]), int(self.attributes["n_tokens"])
+            self.ranks = self._ranks()
+            first = f"predictions/{self.ranks.names[0]}"
+            self.check = all(f"{first}/{name}" in self.file for name in CHECK_COLUMNS)
+            self._check_columns()
+            shape = self.file["tokens/importance"].shape
+            self.tracks = int(shape[1]) if len(shape) == 2 else 1
+        except (KeyError, ValueError, OSError) as error:
+            self.file.close()
+            raise InputError(self.path, f"a damaged {FORMAT} file ({error})", remedy="write it again") from error
+        except BaseException:
+            self.file.close()
+            raise
+
+    def column(self, name: str, start: int = 0, stop: int | None = None) -> NDArray[Any]:
+        """Rows start to stop of a dataset such as `tokens/start`; text comes as bytes. Raises InputError if damaged."""
+        try:
+            rows: NDArray[Any] = self.file[name][start:stop]
+        except OSError as error:
+            raise InputError(self.path, f"{name} cannot be read ({error})", remedy="write the file again") from error
+        return rows
+
+    def ids(self, start: int = 0, stop: int | None = None) -> list[str]:
+        """Names of the records start to stop."""
+        return [name.decode() for name in self.column("records/id", start, stop).tolist()]
+
+    def classes(self, rank: str, name: str = "class") -> NDArray[np.int64]:
+        """Class of each record at a rank (N,) int64, -1 unknown. name: class, masked_class or inverse_class."""
+        stored = self.column(f"predictions/{rank}/{name}")
+        # Reading the bits as signed turns the one value that stands for 'no class' into -1
+        return stored.astype(np.uint32).view(np.int32).astype(np.int64)
+
+    def close(self) -> None:
+        """Close the file."""
+        self.file.close()
+
+    def __enter__(self) -> Results:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _ranks(self) -> Ranks:
+        return Ranks(tuple(self._rank(name) for name in json.loads(self.attributes["ranks"])))
+
+    def _rank(self, name: str) -> Rank:
+        group = self.file[f"predictions/{name}"]
+        taxids = tuple(group["taxid"][:].tolist())
+        classes = tuple(text.decode() for text in group["classes"][:].tolist())
+        return Rank(name, classes, taxids if max(taxids) >= 0 else ())
+
+    def _check_columns(self) -> None:
+        """Every dataset must be there, with as many rows as the counts say."""
+        expected = {f"records/{name}": self.n_records for name in ("id", *RECORD_COLUMNS)}
+        expected["records/token_offset"] += 1
+        expected |= {f"tokens/{name}": self.n_tokens for name in TOKEN_COLUMNS}
+        for rank in self.ranks.names:
+            names = [*PREDICTION_COLUMNS, *(CHECK_COLUMNS if self.check else ())]
+            expected |= {f"predictions/{rank}/{name}": self.n_records for name in names}
+        for path, rows in expected.items():
+            if len(self.file[path]) != rows:
+                raise ValueError(f"{path} has {len(self.file[path])} rows, expected {rows}")
+
+
+def _open(path: str) -> Any:
+    if not Path(path).exists():
+        raise InputError(path, "no such file", remedy="check the path")
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        raise InputError(path, "cannot be opened as HDF5", expected=f"a {FORMAT} file") from error
+
+
+def _check_format(path: str, attributes: dict[str, Any]) -> None:
+    if attributes.get("format") != FORMAT:
+        raise InputError(path, "an HDF5 file of another program", expected=f"the format {FORMAT}")
+    version = str(attributes.get("format_version"))
+    if version.partition(".")[0] != FORMAT_VERSION.partition(".")[0]:
+        raise InputError(
+            path, f"{FORMAT} {version}", expected=f"version {FORMAT_VERSION}", remedy="use a matching seqmask"
+        )
+    if not attributes.get("complete", False):
+        raise InputError(path, "an incomplete file: the run that wrote it did not finish", remedy="run it again")

@@ -1,0 +1,52 @@
+"""Small pieces of text that the FASTA, BED and TSV writers share, a whole column at a time."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+_NOT_PRINTABLE = re.compile(r"[^!-~]")
+_BREAKS = re.compile(r"[\t\r\n]")
+_SPACES = re.compile(r"\s")
+BED_NAME_MAX = 255
+
+
+def encode(text: str) -> bytes:
+    """UTF-8; bytes of the input that were not UTF-8 come back as they were (surrogateescape)."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def bed_name(text: str) -> str:
+    """Printable ASCII without blanks, at most 255 characters: everything else becomes '_'."""
+    return _NOT_PRINTABLE.sub("_", text)[:BED_NAME_MAX]
+
+
+def one_word(text: str) -> str:
+    """Every white space becomes '_'."""
+    return _SPACES.sub("_", text)
+
+
+def cell(text: str) -> str:
+    """A TSV cell: tabs and line breaks become spaces."""
+    return _BREAKS.sub(" ", text)
+
+
+def decimals(values: NDArray[np.float32], digits: int) -> list[str]:
+    """Numbers in [0, 1] with that many decimals; '' for NaN. values (n,).
+
+    Looked up, not formatted: five times faster, and this is what the text writers do most.
+    """
+    table = _decimal_table(digits)
+    known = ~np.isnan(values)
+    scaled = np.where(known, values, 0).astype(np.float64) * 10**digits
+    keys = np.where(known, np.clip(np.rint(scaled), 0, 10**digits), -1)
+    return [table[key] for key in keys.astype(np.int64).tolist()]
+
+
+@cache
+def _decimal_table(digits: int) -> tuple[str, ...]:
+    """'0.00', '0.01', ..., '1.00', and '' last, which -1 reaches."""
+    return (*(f"{i / 10**digits:.{digits}f}" for i in range(10**digits + 1)), "")

@@ -1,0 +1,72 @@
+"""Long records to windows that fit the model, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seqmask.sequences.explanations import Status
+from seqmask.sequences.records import Record
+from seqmask.sequences.spans import Spans
+from seqmask.sequences.tokens import NO_BASE, KmerTokenizer, Tokens, to_codes
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Nucleotides start to stop (half-open) of a record, as tokens whose spans count from `start`."""
+
+    start: int
+    stop: int
+    tokens: Tokens
+
+
+def tile(length: int, window: int, overlap: int, step: int = 1) -> Spans:
+    """Windows (n, 2) of exactly `window` nt that cover [0, length) evenly, neighbours sharing at least `overlap` nt.
+
+    One window of `length` nt when the record fits. Starts but the last are multiples of `step`, so that the tokens of
+    neighbouring windows coincide. Nothing is cut off and there is no short last window.
+    """
+    if length <= window:
+        return np.array([[0, length]], dtype=np.int32)
+    stride = max(window - overlap - (step - 1), 1)
+    count = -(-(length - window) // stride) + 1
+    starts = np.linspace(0, length - window, count).astype(np.int32)
+    starts[:-1] -= starts[:-1] % step
+    return np.stack([starts, starts + window], axis=1)
+
+
+def split(record: Record, tokenizer: KmerTokenizer, max_tokens: int, overlap: int) -> tuple[Status, list[Window]]:
+    """Windows of one record of at most `max_tokens` tokens; none, and the reason, when nothing can be read.
+
+    overlap: nt that neighbouring windows share at least.
+    """
+    length = len(record.sequence)
+    if length == 0:
+        return Status.empty, []
+    if length < tokenizer.k:
+        return Status.too_short, []
+    codes = to_codes(record.sequence)
+    if not (codes < NO_BASE).any():
+        return Status.no_bases, []
+    windows = []
+    for start, stop in tile(length, tokenizer.max_length(max_tokens), overlap, tokenizer.stride).tolist():
+        starts = tokenizer.starts(stop - start)
+        ids = tokenizer.encode_codes(codes[start:stop])
+        windows.append(Window(start, stop, Tokens(ids, np.stack([starts, starts + tokenizer.k], axis=1))))
+    return Status.ok, windows
+
+
+def join(
+    windows: Sequence[Window], masks: Sequence[NDArray[np.float32]]
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Tokens of all windows of a record: spans (N, 2) int32 in nt of the record, masks (N, G) float32, sorted by start.
+
+    masks: one (T, G) array a window. A token that two windows share stands twice; `spans.spread` averages the two.
+    """
+    spans = np.concatenate([window.tokens.spans + np.int32(window.start) for window in windows])
+    values = np.concatenate(masks)
+    order = np.argsort(spans[:, 0], kind="stable")
+    return spans[order], values[order]

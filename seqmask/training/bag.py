@@ -1,0 +1,133 @@
+"""The bag-of-k-mers start: embeddings and heads trained without the transformer, then put into it.
+
+Embeddings need hundreds of millions of k-mer observations; a bag of all overlapping k-mers gives them in minutes, where a
+transformer trained from random weights spends hours on them (docs/decisions/0002-bag-start.md).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from seqmask.models.classifier import Classifier
+from seqmask.sequences.tokens import SPECIALS, KmerTokenizer
+from seqmask.training.dataset import Corpus, CropLaw, crop_codes
+from seqmask.training.losses import classification
+
+
+class Bag(nn.Module):
+    """logits = heads(mean over k-mers of LN(embedding)); LN without scale and shift."""
+
+    def __init__(self, vocabulary: int, width: int, classes: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, width)
+        nn.init.normal_(self.embedding.weight, std=1.0)
+        self.head = nn.Linear(width, classes)
+
+    def forward(self, ids: Tensor, offsets: Tensor) -> Tensor:
+        """Logits (B, C); ids (N,) int64 of all sequences end to end, offsets (B,) int64 where each begins."""
+        table = F.layer_norm(self.embedding.weight, (self.embedding.weight.shape[1],))
+        scores: Tensor = self.head(F.embedding_bag(ids, table, offsets, mode="mean"))
+        return scores
+
+
+@dataclass(frozen=True, slots=True)
+class BagBatch:
+    """ids (N,) int64, offsets (B,) int64, targets (B, R) int64."""
+
+    ids: Tensor
+    offsets: Tensor
+    targets: Tensor
+
+
+@dataclass(slots=True)
+class BagObjective:
+    """Sum over ranks of the cross-entropy of the bag."""
+
+    bag: Bag
+    sizes: Sequence[int]
+
+    @property
+    def trained(self) -> nn.Module:
+        return self.bag
+
+    def loss(self, batch: BagBatch, progress: float) -> tuple[Tensor, dict[str, float]]:
+        terms = classification(self.bag(batch.ids, batch.offsets).split(tuple(self.sizes), dim=1), batch.targets)
+        total = torch.stack(terms).sum()
+        return total, {f"cross_entropy_{i}": float(t.detach()) for i, t in enumerate(terms)}
+
+
+def bag_batches(
+    corpus: Corpus, tokenizer: KmerTokenizer, law: CropLaw, size: int, seed: int, device: torch.device, steps: int
+) -> Callable[[int], Iterator[BagBatch]]:
+    """Batches of `size` random crops as bags of k-mers ([UNK] left out), from any batch on, for a run of `steps`.
+
+    First all overlapping k-mers of a crop; then more and more crops, at last all, as the transformer will see them: the
+    tokens of one frame. Weights fitted to whole bags alone are too sure of themselves on a sixth of the k-mers.
+    """
+    per_epoch = max(len(corpus) // size, 1)
+
+    def batch(step: int) -> BagBatch:
+        epoch, place = divmod(step, per_epoch)
+        order = np.random.default_rng([seed, 7, epoch]).permutation(len(corpus))
+        rows = order[place * size : (place + 1) * size]
+        rng = np.random.default_rng([seed, 7, epoch, place])
+        crops = crop_codes(corpus, rows, law, rng)
+        one_frame = rng.random(len(crops)) < step / steps
+        ids = [
+            _known(tokenizer.encode_codes(crop) if framed else tokenizer.all_ids(crop))
+            for crop, framed in zip(crops, one_frame.tolist(), strict=True)
+        ]
+        offsets = np.concatenate([[0], np.cumsum([len(part) for part in ids])[:-1]])
+        return BagBatch(
+            torch.from_numpy(np.concatenate(ids).astype(np.int64)).to(device),
+            torch.from_numpy(offsets.astype(np.int64)).to(device),
+            torch.from_numpy(corpus.targets[rows]).to(device),
+        )
+
+    return lambda first: (batch(step) for step in itertools.count(first))
+
+
+def _known(ids: NDArray[np.int32]) -> NDArray[np.int32]:
+    return ids[ids >= len(SPECIALS)]
+
+
+def start_as_bag(classifier: Classifier, bag: Bag) -> None:
+    """Put a trained bag into a BERT classifier, which then gives (almost) the bag's logits over its own tokens.
+
+    Every sublayer's output projection becomes zero, so each layer is LN(x + 0) = x for a normalised x. Position
+    embeddings are small, short waves: attention can find neighbours by them, and their mean over a sequence, which is
+    what would disturb the pooled bag, is about zero.
+    """
+    encoder = classifier.encoder
+    embeddings = encoder.embeddings
+    # `scale` hides a token as zeros, where LN(0 + 0) has an exploding gradient: a bias gives it a direction
+    noise = 0.05 if classifier.operator == "scale" else 0.0
+    with torch.no_grad():
+        table = F.layer_norm(bag.embedding.weight, (bag.embedding.weight.shape[1],))
+        embeddings.word_embeddings.weight.copy_(table)  # type: ignore[union-attr, operator]
+        positions = embeddings.position_embeddings.weight  # type: ignore[union-attr]
+        positions.copy_(0.1 * waves(*positions.shape))  # type: ignore[union-attr, operator, arg-type]
+        embeddings.token_type_embeddings.weight.zero_()  # type: ignore[union-attr, operator]
+        for layer in encoder.encoder.layer:  # type: ignore[union-attr]
+            for projection in (layer.attention.output.dense, layer.output.dense):
+                projection.weight.zero_()
+                projection.bias.normal_(std=noise)
+        classifier.head.load_state_dict(bag.head.state_dict())
+
+
+def waves(positions: int, width: int, longest: float = 32.0) -> Tensor:
+    """Sine and cosine position code (positions, width) of unit variance, wavelengths from 2 to `longest` tokens.
+
+    The form of Vaswani et al. 2017, section 3.5, with short wavelengths only.
+    """
+    lengths = 2.0 * (longest / 2.0) ** torch.linspace(0, 1, -(-width // 2))
+    angles = 2 * torch.pi * torch.arange(positions)[:, None] / lengths
+    return torch.stack([angles.sin(), angles.cos()], dim=2).reshape(positions, -1)[:, :width] * 2**0.5

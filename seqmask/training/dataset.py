@@ -1,0 +1,156 @@
+"""Training batches: random crops of labelled sequences, drawn anew every epoch, a pure function of (seed, step)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seqmask.sequences.tokens import PAD, KmerTokenizer, reverse_complement_codes, to_codes
+
+
+@dataclass(frozen=True, slots=True)
+class Ragged:
+    """Arrays of different lengths end to end: values (N, ...), offsets (n + 1,) int64."""
+
+    values: NDArray[np.uint8]
+    offsets: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, index: int) -> NDArray[np.uint8]:
+        return self.values[self.offsets[index] : self.offsets[index + 1]]
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        return np.diff(self.offsets)
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """Sequences as base codes, targets (n, R) int64 (-1 unknown)."""
+
+    codes: Ragged
+    targets: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, sequences: Sequence[str], targets: NDArray[np.int64]) -> Corpus:
+        parts = [to_codes(sequence) for sequence in sequences]
+        offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
+        values = np.concatenate(parts) if parts else np.zeros(0, np.uint8)
+        return cls(Ragged(values, offsets), targets)
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingBatch:
+    """ids (B, T) int64, attention (B, T) bool, targets (B, R) int64; step: ordinal, the seed of all that is random in it."""
+
+    ids: NDArray[np.int64]
+    attention: NDArray[np.bool_]
+    targets: NDArray[np.int64]
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class CropLaw:
+    """Crop lengths are log-uniform in [shortest, longest] nt for every class: length must not tell the class."""
+
+    shortest: int
+    longest: int
+
+    def draw(self, rng: np.random.Generator, lengths: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Random starts and lengths (n,) of one crop in each sequence; a shorter sequence is taken whole."""
+        law = np.exp(rng.uniform(np.log(self.shortest), np.log(self.longest + 1), len(lengths))).astype(np.int64)
+        sizes = np.minimum(law, lengths)
+        starts = (rng.random(len(lengths)) * (lengths - sizes + 1)).astype(np.int64)
+        return starts, sizes
+
+
+def crop_codes(
+    corpus: Corpus, rows: NDArray[np.int64], law: CropLaw, rng: np.random.Generator
+) -> list[NDArray[np.uint8]]:
+    """One random crop a row, a random half of them reverse-complemented; the crop's start makes the frame random."""
+    starts, sizes = law.draw(rng, corpus.codes.lengths[rows])
+    starts += corpus.codes.offsets[rows]
+    flip = rng.random(len(rows)) < 0.5
+    crops = []
+    for start, size, turned in zip(starts.tolist(), sizes.tolist(), flip.tolist(), strict=True):
+        codes = corpus.codes.values[start : start + size]
+        crops.append(reverse_complement_codes(codes) if turned else codes)
+    return crops
+
+
+def pad(rows: Sequence[NDArray[np.int32]]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Token rows to ids (B, T) int64 and attention (B, T) bool, padded on the right."""
+    width = max(len(row) for row in rows)
+    ids = np.full((len(rows), width), PAD, dtype=np.int64)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = row
+    lengths = np.array([len(row) for row in rows])
+    return ids, np.arange(width) < lengths[:, None]
+
+
+POOL = 4096  # crops drawn together and sorted by length, so that a batch holds little padding
+
+
+def batches(
+    corpus: Corpus, tokenizer: KmerTokenizer, law: CropLaw, batch_tokens: int, seed: int, first: int = 0
+) -> Iterator[TrainingBatch]:
+    """Endless batches of at most `batch_tokens` tokens, padding included, from batch `first` on.
+
+    Epochs are random orders of the whole corpus; within a pool of 4,096 crops those of like length go together. The same
+    seed gives the same batches whatever `first` is, which is what makes `--resume` exact.
+    """
+    step, epoch = 0, 0
+    while True:
+        order = np.random.default_rng([seed, epoch]).permutation(len(corpus))
+        for pool, begin in enumerate(range(0, len(order), POOL)):
+            rng = np.random.default_rng([seed, epoch, pool])
+            rows = order[begin : begin + POOL]
+            crops = crop_codes(corpus, rows, law, rng)
+            counts = np.array([tokenizer.token_count(len(crop)) for crop in crops])
+            plan = plan_pool(counts, batch_tokens, rng)
+            if step + len(plan) <= first:  # a resumed run skips whole pools without tokenising them
+                step += len(plan)
+                continue
+            for chosen in plan:
+                if step >= first:
+                    ids, attention = pad([tokenizer.encode_codes(crops[i]) for i in chosen])
+                    yield TrainingBatch(ids, attention, corpus.targets[rows[chosen]], step)
+                step += 1
+        epoch += 1
+
+
+def plan_pool(counts: NDArray[np.int64], batch_tokens: int, rng: np.random.Generator) -> list[NDArray[np.int64]]:
+    """Rows of each batch: sorted by token count, cut where rows x longest exceeds the budget, in random order."""
+    order = np.argsort(counts, kind="stable")
+    order = order[counts[order] > 0]
+    plan, begin = [], 0
+    for i in range(1, len(order) + 1):
+        if i == len(order) or (i - begin + 1) * counts[order[i]] > batch_tokens:
+            plan.append(order[begin:i])
+            begin = i
+    rng.shuffle(plan)
+    return plan
+
+
+def random_mask(attention: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Binary masks (B, T) float32, 1 = kept, at a rate ~ U(0, 1) a sequence; half of the rows in spans, half by token.
+
+    Spans are runs of constant state with mean length 2 to 16 tokens, hidden at the row's rate.
+    """
+    rows, width = attention.shape
+    rate = rng.random((rows, 1))
+    noise = rng.random((rows, width))
+    switch = rng.random((rows, width)) < 1.0 / rng.uniform(2, 16, (rows, 1))
+    switch[:, 0] = True
+    last = np.maximum.accumulate(np.where(switch, np.arange(width), 0), axis=1)
+    spans = np.take_along_axis(noise, last, axis=1)
+    drawn = np.where(rng.random((rows, 1)) < 0.5, spans, noise)
+    return ((drawn >= rate) | ~attention).astype(np.float32)

@@ -1,0 +1,196 @@
+"""The one training loop, for the bag of k-mers, the classifier and the Explainer alike."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from seqmask.errors import InputError, SeqmaskError
+
+B = TypeVar("B")
+
+
+class Objective(Protocol[B]):
+    """What is minimised. `trained` holds every parameter that the optimiser may touch, and no other."""
+
+    @property
+    def trained(self) -> nn.Module: ...
+
+    def loss(self, batch: B, progress: float) -> tuple[Tensor, dict[str, float]]:
+        """The scalar to minimise and the terms to log; progress in [0, 1) is the share of training done."""
+        ...
+
+
+@dataclass(slots=True)
+class Schedule:
+    """AdamW with linear warm-up and cosine decay to a twentieth."""
+
+    steps: int
+    learning_rate: float
+    weight_decay: float = 0.01
+    warmup: float = 0.03  # share of the steps
+    clip: float = 1.0  # gradient norm
+
+    def factor(self, step: int) -> float:
+        """Learning rate of a step relative to its peak."""
+        warm = max(int(self.steps * self.warmup), 1)
+        if step < warm:
+            return (step + 1) / warm
+        done = min((step - warm) / max(self.steps - warm, 1), 1.0)
+        return 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done))
+
+
+@dataclass(slots=True)
+class Progress:
+    """Where training stands; given to the reporter after every step."""
+
+    name: str
+    step: int
+    steps: int
+    terms: dict[str, float]
+    rate: float  # units (sequences) a second
+    seconds_left: float
+
+
+@dataclass(slots=True)
+class Checkpoints:
+    """A single file that holds weights, optimiser and step, written every few minutes and at a stop signal."""
+
+    path: Path | None = None
+    minutes: float = 5.0
+    resume: bool = False
+    fingerprint: dict[str, Any] = field(default_factory=dict)  # a resumed run must have the same
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is a checkpoint to go on from."""
+        return self.resume and self.path is not None and self.path.exists()
+
+    def remove(self) -> None:
+        """Delete the checkpoint of a finished run."""
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
+
+    def load(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+        """Restore a run; returns the next step, 0 when there is nothing to resume."""
+        if self.path is None or not self.waiting:
+            return 0
+        try:
+            with safe_open(self.path, "pt") as handle:
+                meta = json.loads(handle.metadata()["state"])
+                tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
+        except Exception as error:
+            raise InputError(
+                self.path, f"not a readable checkpoint ({error})", remedy="delete it or leave out --resume"
+            ) from error
+        if meta["fingerprint"] != self.fingerprint:
+            changed = [key for key, value in self.fingerprint.items() if meta["fingerprint"].get(key) != value]
+            raise InputError(
+                self.path,
+                f"written with other options ({', '.join(changed)})",
+                remedy="give the same options or leave out --resume",
+            )
+        module.load_state_dict({name[7:]: t for name, t in tensors.items() if name.startswith("module.")})
+        state = optimizer.state_dict()
+        state["state"] = {
+            index: {key: tensors[f"optimizer.{index}.{key}"] for key in ("step", "exp_avg", "exp_avg_sq")}
+            for index in state["param_groups"][0]["params"]
+            if f"optimizer.{index}.step" in tensors
+        }
+        optimizer.load_state_dict(state)
+        return int(meta["step"])
+
+    def save(self, module: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
+        if self.path is None:
+            return
+        tensors = {f"module.{name}": t.detach().cpu().contiguous() for name, t in module.state_dict().items()}
+        for index, values in optimizer.state_dict()["state"].items():
+            for key, value in values.items():
+                tensors[f"optimizer.{index}.{key}"] = value.detach().cpu().contiguous()
+        temporary = self.path.with_name(f".{self.path.name}.tmp")
+        save_file(tensors, temporary, metadata={"state": json.dumps({"step": step, "fingerprint": self.fingerprint})})
+        temporary.replace(self.path)
+
+
+class _StopSignal(Generic[B]):
+    """SIGTERM asks the loop to write a checkpoint and end (SLURM's way to say that time is up)."""
+
+    def __enter__(self) -> _StopSignal[B]:
+        self.asked = False
+        try:
+            self.previous = signal.signal(signal.SIGTERM, self._ask)
+        except ValueError:  # not the main thread
+            self.previous = None
+        return self
+
+    def _ask(self, *_: object) -> None:
+        self.asked = True
+
+    def __exit__(self, *_: object) -> None:
+        if self.previous is not None:
+            signal.signal(signal.SIGTERM, self.previous)
+
+
+def fit(
+    objective: Objective[B],
+    batches: Callable[[int], Iterator[B]],
+    schedule: Schedule,
+    *,
+    name: str = "training",
+    size: Callable[[B], int] = lambda batch: 1,
+    autocast: Callable[[], Any] | None = None,
+    checkpoints: Checkpoints | None = None,
+    report: Callable[[Progress], None] = lambda progress: None,
+    validate: Callable[[int], None] | None = None,
+    validate_every: int = 0,
+) -> list[dict[str, float]]:
+    """Train; returns one row of logged terms a step.
+
+    batches(first) yields the batches from step `first` on. autocast() is a context manager for the forward.
+    validate(step) is called every `validate_every` steps and after the last one.
+    Raises SeqmaskError when the loss is not finite, or when SIGTERM asked to stop (after writing a checkpoint).
+    """
+    checkpoints = checkpoints or Checkpoints()
+    module = objective.trained
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
+    first = checkpoints.load(module, optimizer)
+    rows: list[dict[str, float]] = []
+    began = saved = time.monotonic()
+    done = 0
+    with _StopSignal[B]() as stop:
+        for step, batch in zip(range(first, schedule.steps), batches(first), strict=False):
+            for group in optimizer.param_groups:
+                group["lr"] = schedule.learning_rate * schedule.factor(step)
+            with autocast() if autocast else torch.enable_grad():
+                loss, terms = objective.loss(batch, step / schedule.steps)
+            if not torch.isfinite(loss):
+                raise SeqmaskError(f"{name}: the loss is not finite at step {step}; try a lower --learning-rate")
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(parameters, schedule.clip)
+            optimizer.step()
+            done += size(batch)
+            now = time.monotonic()
+            rows.append({"step": step, "loss": float(loss.detach()), **terms})
+            left = (now - began) / (step + 1 - first) * (schedule.steps - step - 1)
+            report(Progress(name, step + 1, schedule.steps, rows[-1], done / max(now - began, 1e-9), left))
+            if validate and ((validate_every and (step + 1) % validate_every == 0) or step + 1 == schedule.steps):
+                validate(step + 1)
+            if stop.asked or now - saved > checkpoints.minutes * 60:
+                checkpoints.save(module, optimizer, step + 1)
+                saved = now
+            if stop.asked:
+                raise SeqmaskError(f"{name}: stopped by SIGTERM after step {step + 1}; go on with --resume")
+    return rows

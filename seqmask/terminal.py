@@ -1,7 +1,8 @@
-"""What a person sees on stderr: lines, a progress bar on a terminal, tables. stdout is for data and belongs to `cli`."""
+"""What a person sees: lines and a progress bar on stderr, the tables of `evaluate` on stdout."""
 
 from __future__ import annotations
 
+import sys
 import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from seqmask.commands.mask import Tally
     from seqmask.training.fit import Progress
 
 LINE_SECONDS = 15.0  # between progress lines where stderr is not a terminal
@@ -88,3 +90,93 @@ class Reporter:
             self.last = now
             left = f"{progress.seconds_left / 60:.1f} min left"
             self.terminal.say(f"{progress.name} {progress.step}/{progress.steps}  {left}  {note}")
+
+    def records(self, tally: Tally) -> None:
+        """Show how many records are done."""
+        now = time.monotonic()
+        if now - self.last < (0.2 if self.live else LINE_SECONDS):
+            return
+        first, self.last = self.last == 0.0, now
+        if self.bar is not None:
+            if self.task is None:
+                self.task = self.bar.add_task("mask", total=None, note="")
+            self.bar.update(self.task, note=tally.summary)
+        elif not first:
+            self.terminal.say(tally.summary)
+
+
+def print_report(report: dict[str, Any]) -> None:
+    """The tables of `evaluate`, to stdout: they are its data."""
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    console.print(
+        f"model {report['model']}, {report['sequences']} sequences, against {report['against']}, "
+        f"hard masks at tau {report['threshold']:.3f}",
+        markup=False,
+    )
+    for table in (_headline(report), _controls(report, soft=False), _fractions(report), _controls(report, soft=True)):
+        console.print(table)
+    if "mask" in report:
+        shape = report["mask"]
+        console.print(
+            f"masks: area {shape['area']['mean']:.3f} (median {shape['area']['median']:.3f}, 5-95 % "
+            f"{shape['area']['p5']:.3f}-{shape['area']['p95']:.3f}), soft area {shape['soft_area']['mean']:.3f}, "
+            f"binarity {shape['binarity']:.3f}, {shape['segments']:.1f} segments a sequence, "
+            f"median {shape['median_segment_nt']:.0f} nt",
+            markup=False,
+        )
+    for flag in report["red_flags"]:
+        console.print(f"RED FLAG {flag}", markup=False)
+    if not report["red_flags"]:
+        console.print("no red flag")
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    for i, name in enumerate(columns):
+        table.add_column(name, justify="left" if i == 0 else "right", no_wrap=True)
+    return table
+
+
+def _headline(report: dict[str, Any]) -> Table:
+    """Hard masks: what is kept, what is left without them, and what a mask of the same size would keep."""
+    table = _table(
+        "hard masks, accuracy (95 % interval)", "rank", "full", "masked", "inverse", "majority", "best control", "gap"
+    )
+    for name, rank in report["ranks"].items():
+        row, best = rank["rows"]["seqmask"], rank["best_control"]
+        table.add_row(
+            name,
+            *(
+                f"{part['accuracy']:.3f} ({part['interval'][0]:.3f}-{part['interval'][1]:.3f})"
+                for part in (rank["full"], row["masked"], row["inverse"])
+            ),
+            f"{rank['majority_rate']:.3f}",
+            f"{best['accuracy']:.3f} {best['name']}",
+            f"{best['gap']:+.3f}",
+        )
+    return table
+
+
+def _controls(report: dict[str, Any], soft: bool) -> Table:
+    """Masked / inverse accuracy of mask and controls; soft figures never without the constant mask beside them."""
+    title = "soft masks" if soft else "hard masks and controls of the same area"
+    table = _table(f"{title}, accuracy masked / inverse", "mask", *report["ranks"])
+    names = next(iter(report["ranks"].values()))["rows"]
+    for name in names:
+        if name.endswith("(soft)") is soft:
+            rows = [rank["rows"][name] for rank in report["ranks"].values()]
+            table.add_row(name, *(f"{r['masked']['accuracy']:.3f} / {r['inverse']['accuracy']:.3f}" for r in rows))
+    return table
+
+
+def _fractions(report: dict[str, Any]) -> Table:
+    """Accuracy when only the top share of each sequence is kept / when it is removed."""
+    names = list(report["ranks"])
+    table = _table(
+        "top share of each sequence, accuracy kept / removed", "rank and order", "5 %", "10 %", "20 %", "40 %"
+    )
+    for name in names:
+        for order, of in report["ranks"][name]["fractions"].items():
+            cells = [f"{point['kept']:.3f} / {point['removed']:.3f}" for point in of.values()]
+            table.add_row(f"{name} {order}", *cells)
+    return table

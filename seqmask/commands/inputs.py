@@ -22,6 +22,7 @@ class Labelled:
     splits: dict[str, list[Record]]
 
     def rows(self, records: Sequence[Record]) -> list[dict[str, str]]:
+        """The row of each record; empty ones without a table."""
         return [self.table.row(record.name) if self.table else {} for record in records]
 
     def encode(self, records: Sequence[Record], ranks: Ranks) -> NDArray[np.int64]:

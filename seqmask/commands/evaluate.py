@@ -1,0 +1,92 @@
+"""`seqmask evaluate`: whether these masks can be believed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from seqmask.commands.inputs import read_labelled
+from seqmask.commands.mask import load
+from seqmask.config import EvaluateOptions
+from seqmask.errors import InputError, UsageError
+from seqmask.evaluation.scoring import Scorer
+from seqmask.evaluation.study import Study, red_flags
+from seqmask.inference.device import describe
+from seqmask.models.bundled import resolve
+from seqmask.models.checkpoint import file_sha256, write_json
+from seqmask.results.files import check_targets
+from seqmask.version import version
+
+
+def evaluate(options: EvaluateOptions, say: Callable[[str], None]) -> dict[str, Any]:
+    """Score the model's masks on labelled sequences (or on the classifier's own predictions); returns the report."""
+    if options.json is not None:
+        check_targets([str(options.json)], options.force)
+    if options.split is not None and options.labels is None:
+        raise UsageError("--split needs --labels: the split is a column of the label table")
+    directory = resolve(options.model)
+    model, engine = load(directory, options.compute)
+    ranks = model.classifier.ranks
+    labelled = read_labelled(options.sequences, options.labels, ranks.names)
+    records = [
+        record
+        for split, of_split in sorted(labelled.splits.items())
+        if options.split in (None, split)
+        for record in of_split
+    ]
+    if not records:
+        raise InputError(
+            ", ".join(options.sequences),
+            "no sequences" + (f" of split {options.split!r}" if options.split else ""),
+            expected=f"splits {', '.join(sorted(labelled.splits))}" if labelled.splits else "at least one record",
+        )
+    if 0 < options.limit < len(records):
+        chosen = np.random.default_rng(options.seed).choice(len(records), options.limit, replace=False)
+        records = [records[i] for i in sorted(chosen.tolist())]
+
+    scorer = Scorer.of(records, model.classifier, engine, model.operator, options.overlap)
+    if not scorer.prepared:
+        raise InputError(", ".join(options.sequences), "no sequence that can be read", expected="nucleotides")
+    held = [item.record for item in scorer.prepared]
+    say(
+        f"{describe(engine.device)}, {engine.precision}; model {directory.name}; {len(held)} of {len(records)} sequences"
+    )
+    if options.labels is None:
+        reference = scorer.classes(scorer.logits())
+        against = "the classifier's own predictions"
+    else:
+        reference = labelled.encode(held, ranks)
+        against = "true labels"
+    tau = model.threshold if options.threshold is None else options.threshold
+    study = Study(
+        scorer, scorer.masks(model.explainer), reference, [record.sequence for record in held], tau, options.seed
+    )
+    result = {
+        "tool": "seqmask",
+        "seqmask_version": version(),
+        "report": "evaluate",
+        "model": directory.name,
+        "classifier_sha256": model.classifier.sha256,
+        "explainer_sha256": model.sha256,
+        "operator": model.operator,
+        "against": against,
+        "split": options.split,
+        "data_sha256": {str(path).rsplit("/", 1)[-1]: file_sha256(path) for path in paths_of(options)},
+        "left_out": len(records) - len(held),
+        "seed": options.seed,
+        **study.run(),
+    }
+    result["red_flags"] = red_flags(result)
+    if options.json is not None:
+        write_json(options.json, result)
+    return result
+
+
+def paths_of(options: EvaluateOptions) -> list[Any]:
+    """Input files that have a digest (stdin has none)."""
+    from pathlib import Path
+
+    named = [Path(path) for path in options.sequences if path != "-"]
+    return [path for path in [*named, *([options.labels] if options.labels else [])] if path.is_file()]

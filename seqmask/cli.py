@@ -180,7 +180,7 @@ def train_explainer(
     labels: Annotated[
         Path | None, typer.Option("-l", "--labels", help="Label table: its `split` column, and true classes.")
     ] = None,
-    layers: Annotated[int, typer.Option(min=1, rich_help_panel="Model")] = _EXPLAINER.layers,
+    layers: Annotated[int, typer.Option(min=0, help="0 = all of the classifier's.", rich_help_panel="Model")] = _EXPLAINER.layers,
     operator: Annotated[
         str, typer.Option(help="scale, blend or gate; empty = the classifier's own.", rich_help_panel="Model")
     ] = _EXPLAINER.operator,
@@ -354,7 +354,7 @@ def evaluate(
     split: Annotated[str | None, typer.Option(help="Only this split of the label table.")] = None,
     limit: Annotated[int, typer.Option(min=0, help="A random sample of this many; 0 = all.")] = _EVALUATE.limit,
     threshold: Annotated[float | None, typer.Option(min=0, max=1, help="Default: the model's own.")] = None,
-    json: Annotated[Path | None, typer.Option(help="Write everything as JSON.", metavar="F")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write everything as JSON; - prints it instead of the tables.", metavar="F")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 when a red flag fires.")] = False,
     overlap: Annotated[int, typer.Option(min=0, help="nt that windows of a long record share.")] = _EVALUATE.overlap,
     device: Device = "auto",
@@ -389,7 +389,8 @@ def evaluate(
         from seqmask.commands.evaluate import evaluate as command
 
         report = command(options, terminal.say)
-        print_report(report)
+        if str(json) != "-":  # one kind of data on stdout
+            print_report(report)
         if strict and report["red_flags"]:
             raise SeqmaskError(f"--strict: {len(report['red_flags'])} red flags")
 

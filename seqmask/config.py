@@ -55,11 +55,11 @@ class ExplainerOptions:
     sequences: list[Path] = field(default_factory=list)
     labels: Path | None = None  # label table: only its `split` column and, with target "true", its labels are used
     output: Path = Path("model")
-    layers: int = 3  # layers of the Explainer, copied from the classifier's first ones
+    layers: int = 0  # layers of the Explainer, copied from the classifier's first ones; 0 = all
     operator: str = ""  # empty = the classifier's own
     force_operator: bool = False  # go on although the self-test refuses the operator
     target: str = "predicted"  # predicted, true, kl
-    target_area: float = 0.2  # expected share of kept nucleotides at the end of training
+    target_area: float = 0.2  # expected share of kept nucleotides
     area_weight: float = 10.0  # of the squared excess over the budget
     entropy_weight: float = 1.0
     variation_weight: float = 0.1
@@ -69,7 +69,7 @@ class ExplainerOptions:
     steps: int = 1500  # training batches
     validations: int = 8  # hard-mask frontiers on `val`, evenly spaced; those of the second half choose the checkpoint
     batch_tokens: int = 8192
-    learning_rate: float = 5e-4
+    learning_rate: float = 3e-4
     weight_decay: float = 0.01
     min_crop: int = 150
     validation_limit: int = 600

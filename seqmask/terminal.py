@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from types import TracebackType
@@ -25,6 +26,7 @@ class Terminal:
     def __init__(self, quiet: bool = False, verbose: int = 0) -> None:
         self.quiet, self.verbose = quiet, verbose
         self.console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+        logging.getLogger("seqmask").setLevel(logging.ERROR if quiet else logging.WARNING)
 
     def say(self, text: str) -> None:
         """One line."""
@@ -112,6 +114,7 @@ def print_report(report: dict[str, Any]) -> None:
         f"model {report['model']}, {report['sequences']} sequences, against {report['against']}, "
         f"hard masks at tau {report['threshold']:.3f}",
         markup=False,
+        soft_wrap=True,
     )
     for table in (_headline(report), _controls(report, soft=False), _fractions(report), _controls(report, soft=True)):
         console.print(table)
@@ -123,9 +126,10 @@ def print_report(report: dict[str, Any]) -> None:
             f"binarity {shape['binarity']:.3f}, {shape['segments']:.1f} segments a sequence, "
             f"median {shape['median_segment_nt']:.0f} nt",
             markup=False,
+            soft_wrap=True,
         )
     for flag in report["red_flags"]:
-        console.print(f"RED FLAG {flag}", markup=False)
+        console.print(f"RED FLAG {flag}", markup=False, soft_wrap=True)
     if not report["red_flags"]:
         console.print("no red flag")
 
@@ -133,7 +137,8 @@ def print_report(report: dict[str, Any]) -> None:
 def _table(title: str, *columns: str) -> Table:
     table = Table(title=title, title_justify="left")
     for i, name in enumerate(columns):
-        table.add_column(name, justify="left" if i == 0 else "right", no_wrap=True)
+        # Never cut off: where the width does not do, a cell goes on below
+        table.add_column(name, justify="left" if i == 0 else "right", overflow="fold")
     return table
 
 

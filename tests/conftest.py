@@ -1,10 +1,11 @@
-"""What every test may lean on: peer tools by name, and one torch thread in each parallel worker."""
+"""What every test may lean on: peer tools by name, an untrained model, and one torch thread in each parallel worker."""
 
 from __future__ import annotations
 
 import os
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -32,3 +33,54 @@ def find_peer(name: str) -> str:
 def peer() -> Callable[[str], str]:
     """`peer("bedtools")` is the tool's path."""
     return find_peer
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model directory with random weights, large enough for classes and masks to differ from record to record.
+
+    Three ranks, windows of 64 tokens of 6 nt (384 nt), masks over all of (0, 1), the threshold at about their median.
+    """
+    # Not at the top: tests of the rooms without torch must not load it
+    import torch
+
+    from seqmask.labels import Rank, Ranks
+    from seqmask.models.checkpoint import load_classifier, round_to_half, save_classifier, save_explainer
+    from seqmask.models.classifier import Classifier
+    from seqmask.models.encoders import configuration
+    from seqmask.models.explainer import Explainer
+    from seqmask.sequences.tokens import SPECIALS, KmerTokenizer
+
+    ranks = Ranks(
+        (
+            Rank("superkingdom", ("Archaea", "Bacteria", "Eukaryota", "Viruses"), (2157, 2, 2759, 10239)),
+            Rank("phylum", ("Actinomycetota", "Bacillota", "Candidatus Omnitrophota", "Pseudomonadota", "Uroviricota")),
+            Rank(
+                "genus", ("Bacillus", "Candidatus Pelagibacter", "Escherichia", "Vibrio", "unclassified Siphoviridae")
+            ),
+        )
+    )
+    directory = tmp_path_factory.mktemp("model") / "tiny"
+    tokenizer = KmerTokenizer()
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(5)
+        network = Classifier(configuration("tiny", tokenizer.vocabulary_size, 64), ranks.sizes, "blend")
+        for name, weight in network.encoder.named_parameters():
+            if "word_embeddings" in name:
+                weight.normal_()
+            elif "dense" in name or "self" in name:
+                weight.mul_(3)
+        network.head.weight.normal_(std=1.5)
+        ids = torch.randint(len(SPECIALS), tokenizer.vocabulary_size, (64, 64))
+        attention = torch.ones_like(ids, dtype=torch.bool)
+        network.head.bias.sub_(network(ids, attention).mean(dim=0))  # no class wins everywhere
+        save_classifier(directory, network, tokenizer, ranks, {"note": "random weights"})
+        classifier = load_classifier(directory)
+
+        explainer = Explainer.like(classifier.network, layers=1)
+        explainer.head.weight.normal_(std=0.2)
+        explainer.head.bias.zero_()
+        round_to_half(explainer)
+        masks = torch.sigmoid(explainer(ids, attention))
+        save_explainer(directory, explainer, classifier, round(float(masks.median()), 3), "blend", {})
+    return directory

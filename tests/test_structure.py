@@ -20,6 +20,7 @@ PACKAGE = ROOT / "seqmask"
 ROOMS = (
     "errors",
     "config",
+    "version",
     "labels",
     "sequences",
     "models",
@@ -28,11 +29,14 @@ ROOMS = (
     "evaluation",
     "results",
     "commands",
+    "terminal",
     "cli",
     "__main__",
 )
-NO_TORCH = ("errors", "config", "labels", "sequences", "results")
-NO_TORCH_MODULES = ("evaluation.metrics", "evaluation.controls", "evaluation.simulate")
+NO_TORCH = ("errors", "config", "version", "labels", "sequences", "results")
+NO_TORCH_MODULES = tuple(
+    f"evaluation.{name}" for name in ("metrics", "controls", "simulate", "ranking", "faithfulness")
+)
 HEAVY = ("torch", "transformers", "accelerate", "safetensors.torch")
 SLOW_TO_LOAD = ("torch", "transformers", "numpy", "h5py")
 
@@ -160,16 +164,28 @@ def test_light_rooms_stay_free_of_torch() -> None:
     assert wrong == []
 
 
-def test_cli_loads_torch_inside_functions_only() -> None:
-    """Not even through a room: at its top level cli imports only what is light."""
-    if "cli" not in trees():
-        pytest.skip("no cli yet")
-    top = [found for node in trees()["cli"].body for found in imports("cli", node) if not is_definition(node)]
-    assert [str(found) for found in top if reaches(found, *SLOW_TO_LOAD, *HEAVY)] == []
+@pytest.mark.parametrize("start", ["terminal", "cli"])
+def test_starting_up_loads_nothing_slow(start: str) -> None:
+    """Neither by an import of their own nor through a room; what functions and type checkers import does not count."""
+    if start not in trees():
+        pytest.skip(f"no {start} yet")
+    todo, seen = [start], {""}
+    slow = []
+    while todo:
+        module = todo.pop()
+        seen.add(module)
+        for found in at_import(module):
+            slow += [str(found)] if reaches(found, *SLOW_TO_LOAD, *HEAVY) else []
+            todo += [target for target in own_targets(found) if target not in seen]
+    assert slow == []
 
 
-def is_definition(node: ast.stmt) -> bool:
-    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+def at_import(module: str) -> Iterator[Import]:
+    """The imports that importing a module runs: outside definitions and `if TYPE_CHECKING`."""
+    for node in trees()[module].body:
+        checking = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and not checking:
+            yield from imports(module, node)
 
 
 def test_no_click() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +18,9 @@ from seqmask.evaluation.scoring import Scorer
 from seqmask.evaluation.study import Study, red_flags
 from seqmask.inference.device import describe
 from seqmask.models.bundled import resolve
-from seqmask.models.checkpoint import file_sha256, write_json
-from seqmask.results.files import check_targets
+from seqmask.models.checkpoint import file_sha256
+from seqmask.results.files import Target, check_targets
+from seqmask.results.text import encode
 from seqmask.version import version
 
 
@@ -59,6 +63,12 @@ def evaluate(options: EvaluateOptions, say: Callable[[str], None]) -> dict[str, 
     else:
         reference = labelled.encode(held, ranks)
         against = "true labels"
+        if (reference < 0).all():
+            raise InputError(
+                options.labels,
+                "none of the classes that the model knows",
+                expected=f"names such as {', '.join(rank.classes[0] for rank in ranks.ranks)}",
+            )
     tau = model.threshold if options.threshold is None else options.threshold
     study = Study(
         scorer, scorer.masks(model.explainer), reference, [record.sequence for record in held], tau, options.seed
@@ -80,13 +90,17 @@ def evaluate(options: EvaluateOptions, say: Callable[[str], None]) -> dict[str, 
     }
     result["red_flags"] = red_flags(result)
     if options.json is not None:
-        write_json(options.json, result)
+        write_report(options.json, result)
     return result
+
+
+def write_report(path: Path, report: dict[str, Any]) -> None:
+    """As JSON: to a file whole or not at all, to stdout (-), a pipe or a device as it is."""
+    with Target(path) as target, contextlib.closing(target.open()) as sink:
+        sink.write(encode(json.dumps(report, indent=1, ensure_ascii=False) + "\n"))
 
 
 def paths_of(options: EvaluateOptions) -> list[Any]:
     """Input files that have a digest (stdin has none)."""
-    from pathlib import Path
-
     named = [Path(path) for path in options.sequences if path != "-"]
     return [path for path in [*named, *([options.labels] if options.labels else [])] if path.is_file()]

@@ -80,9 +80,8 @@ def train_explainer(
 
     train, val, truth = corpora(options, model)
     say(f"{len(train)} training sequences, {len(val)} validation sequences")
-    explainer = Explainer.like(
-        model.network, options.layers, len(model.ranks.ranks) if options.mask_per_rank else 1
-    ).to(device)
+    tracks = len(model.ranks.ranks) if options.mask_per_rank else 1
+    explainer = Explainer.like(model.network, options.layers, tracks, options.target_area).to(device)
     law = CropLaw(options.min_crop, model.tokenizer.max_length(model.network.max_tokens))
     objective = ExplainerObjective(
         explainer,

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from seqmask.evaluation.scoring import Scorer, TokenMasks
 
-AREAS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+AREAS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.8)
+MOST_AREA = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +51,20 @@ def frontier(
 
 
 def choose(points: Sequence[Point], min_kept: float) -> Point:
-    """The smallest area at which every rank keeps `min_kept` of its accuracy; the best trade where none does.
+    """The smallest area, up to half, at which every rank keeps `min_kept` of its accuracy; else the best trade.
 
-    The trade is the mean over ranks of kept - removed, less the area: what the mask gains beyond a random one of its size.
+    A mask of more than half of the sequence explains nothing, whatever it keeps. The best trade is the largest mean
+    over ranks of kept - removed, among all points.
     """
-    enough = [point for point in points if min(point.kept) >= min_kept]
+    enough = [point for point in points if min(point.kept) >= min_kept and point.area <= MOST_AREA]
     if enough:
         return min(enough, key=lambda point: point.area)
-    return max(points, key=lambda point: float(np.mean(point.kept) - np.mean(point.removed)) - point.area)
+    return max(points, key=lambda point: float(np.mean(point.kept) - np.mean(point.removed)))
 
 
 def _shares(classes: NDArray[np.int64], reference: NDArray[np.int64]) -> NDArray[np.float64]:
     """Share of known references that are predicted, a rank (R,)."""
     known = reference >= 0
     right = ((classes == reference) & known).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-    return np.maximum(right, 1e-9)
+    shares: NDArray[np.float64] = np.maximum(right, 1e-9)
+    return shares

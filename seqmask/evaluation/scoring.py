@@ -37,11 +37,13 @@ class Scorer:
     def of(
         cls, records: Sequence[Record], model: ClassifierModel, engine: Engine, operator: str = "", overlap: int = 0
     ) -> Scorer:
+        """Records as windows that share at least `overlap` nt; an empty operator is the classifier's own."""
         held = [item for item in prepare(records, model, overlap) if item.status is Status.ok]
         return cls(model, engine, operator or model.network.operator, held)
 
     @property
     def rows(self) -> NDArray[np.int64]:
+        """Ordinals (n,) of the held records among those given to `of`, in order."""
         return np.array([item.index for item in self.prepared], dtype=np.int64)
 
     @property
@@ -86,14 +88,14 @@ class Scorer:
 def classifier_report(
     records: Sequence[Record], rows: Sequence[Mapping[str, str]], model: ClassifierModel, engine: Engine, overlap: int
 ) -> dict[str, Any]:
-    """Per rank: accuracy over the sequences whose class the classifier knows, over all labelled ones, and the majority rate.
+    """Per rank: accuracy over the sequences whose class the classifier knows, over all labelled ones; majority rate.
 
     `accuracy_all` counts a sequence of a class without enough training sequences, or without a token, as wrong.
     """
     scorer = Scorer.of(records, model, engine, overlap=overlap)
     guessed = np.full((len(records), len(model.ranks.ranks)), -2, dtype=np.int64)
     guessed[scorer.rows] = scorer.classes(scorer.logits())
-    truth = np.stack([model.ranks.encode(row) for row in rows])
+    truth = np.stack([model.ranks.encode(dict(row)) for row in rows])
     report = {}
     for i, rank in enumerate(model.ranks.ranks):
         labelled = np.array([bool(row.get(rank.name)) for row in rows])

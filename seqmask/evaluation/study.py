@@ -77,7 +77,7 @@ class Study:
         }
 
     def _fractions(self, held: MaskSet) -> dict[str, dict[float, tuple[NDArray[np.float32], NDArray[np.float32]]]]:
-        """Logits (n, C) when the top share of each sequence is kept, and when it is removed: Explainer and random order."""
+        """Logits (n, C) when the top share of each sequence is kept and when it is removed: Explainer, random order."""
         found: dict[str, dict[float, tuple[NDArray[np.float32], NDArray[np.float32]]]] = {}
         wanted = sorted({*FRACTIONS, *ERASER_FRACTIONS})
         for name in (MASK, "random"):
@@ -137,7 +137,7 @@ class Study:
     def _score(
         self, logits: NDArray[np.float32], full: NDArray[np.float32], reference: NDArray[np.int64]
     ) -> dict[str, Any]:
-        """Accuracy with its 95 % bootstrap interval, balanced accuracy, agreement with and KL from the full prediction."""
+        """Accuracy with its 95 % bootstrap interval, balanced accuracy, agreement with the full prediction and KL."""
         classes = logits.argmax(axis=1)
         low, high = metrics.bootstrap_interval(metrics.correct(classes, reference), self.seed)
         return {
@@ -158,7 +158,8 @@ def eraser(
     rows = np.arange(len(full))
 
     def probability(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-        return metrics.softmax(logits)[rows, classes]
+        chosen: NDArray[np.float64] = metrics.softmax(logits)[rows, classes]
+        return chosen
 
     only = np.stack([probability(of[fraction][0][:, columns]) for fraction in ERASER_FRACTIONS], axis=1)
     removed = np.stack([probability(of[fraction][1][:, columns]) for fraction in ERASER_FRACTIONS], axis=1)

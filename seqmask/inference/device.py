@@ -23,10 +23,13 @@ def choose_device(name: str) -> torch.device:
     """
     if name == "cpu":
         return torch.device("cpu")
+    unknown = UsageError(f"--device {name}: no such device; expected auto, cpu, cuda, cuda:N or mps")
     try:
         wanted = torch.device("cpu" if name == "auto" else name)
     except RuntimeError as error:
-        raise UsageError(f"--device {name}: no such device; expected auto, cpu, cuda, cuda:N or mps") from error
+        raise unknown from error
+    if wanted.type not in ("cpu", "cuda", "mps"):  # torch knows more, such as `meta`
+        raise unknown
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")

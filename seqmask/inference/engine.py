@@ -48,12 +48,13 @@ Step = Callable[[Batch], tuple[Tensor | None, Tensor | None]]
 
 @dataclass(slots=True)
 class Engine:
-    """Runs a step over items on one device. budget: tokens a batch, 0 = by device; most: items a batch, 0 = no limit."""
+    """Runs a step over items on one device. budget: tokens a batch, 0 = by device; most: items a batch, 0 = any."""
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     precision: str = "fp32"
     budget: int = 0
     most: int = 0
+    shrunk: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         if self.budget <= 0:
@@ -62,10 +63,10 @@ class Engine:
     def run(self, step: Step, items: Sequence[Item]) -> list[Output]:
         """Outputs in the order of the items, whatever the batches were.
 
-        Out of GPU memory: the cache is freed, the budget halved for good, the batch tried again.
+        Out of GPU memory: the cache is freed, the budget halved for good, and all that is left is planned anew.
         """
         outputs: list[Output] = [Output()] * len(items)
-        waiting = plan([len(item.ids) for item in items], self.budget, self.most)[::-1]
+        waiting = self._plan(items, np.arange(len(items)))
         while waiting:
             rows = waiting.pop()
             try:
@@ -73,15 +74,25 @@ class Engine:
             except torch.OutOfMemoryError:
                 if len(rows) == 1:
                     raise
-                torch.cuda.empty_cache()
-                self.budget = max(self.budget // 2, 1)
-                log.warning("out of GPU memory: going on with batches of at most %d tokens", self.budget)
-                half = len(rows) // 2
-                waiting += [rows[half:], rows[:half]]
+                results = []
+            if not results:  # outside of the `except`, whose traceback holds the tensors of the failed batch
+                self._shrink(len(rows) * max(len(items[i].ids) for i in rows) // 2)
+                waiting = self._plan(items, np.concatenate([rows, *waiting]))
                 continue
             for row, output in zip(rows.tolist(), results, strict=True):
                 outputs[row] = output
         return outputs
+
+    def _plan(self, items: Sequence[Item], rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """Batches of these rows of the items, the longest last, where `pop` takes it."""
+        return [rows[batch] for batch in plan([len(items[i].ids) for i in rows], self.budget, self.most)][::-1]
+
+    def _shrink(self, budget: int) -> None:
+        torch.cuda.empty_cache()
+        self.budget = budget
+        if not self.shrunk:
+            log.warning("out of GPU memory: going on with smaller batches (%d tokens)", budget)
+        self.shrunk = True
 
     def _forward(self, step: Step, items: Sequence[Item]) -> list[Output]:
         lengths = [len(item.ids) for item in items]

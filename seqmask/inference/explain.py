@@ -123,7 +123,7 @@ def explain(
     check: bool = False,
     tau: float | None = None,
 ) -> Iterator[Explanation]:
-    """Explanations of all records, in order. tau: the threshold of the hard mask that `check` tests, None = the model's."""
+    """Explanations of all records, in order. tau: threshold of the hard mask that `check` tests, None = the model's."""
     for pool in pools(prepare(records, model.classifier, overlap)):
         yield from explain_pool(pool, model, engine, check, model.threshold if tau is None else tau)
 

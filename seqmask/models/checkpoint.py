@@ -1,7 +1,7 @@
 """Model directories: safetensors and JSON, no pickle.
 
-A classifier directory holds classifier.safetensors, classifier.json, tokenizer.json, labels.json. A model directory, which
-`seqmask mask` reads, holds the same of its classifier and explainer.safetensors, explainer.json.
+A classifier directory holds classifier.safetensors, classifier.json, tokenizer.json, labels.json. A model directory,
+which `seqmask mask` reads, holds the same of its classifier and explainer.safetensors, explainer.json.
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ def weights_sha256(module: nn.Module) -> str:
 
 
 def file_sha256(path: Path) -> str:
+    """Digest of a file's bytes, in hexadecimal."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
@@ -74,6 +75,7 @@ def write_json(path: Path, data: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
+    """Content of a JSON file; InputError where it is absent or not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -146,9 +148,9 @@ def load_classifier(directory: Path) -> ClassifierModel:
             directory, "no such directory", expected="a classifier directory", remedy="see train-classifier"
         )
     data = read_json(directory / "classifier.json")
-    _check_version(directory / "classifier.json", data)
-    ranks = Ranks.from_json(read_json(directory / "labels.json"))
-    tokenizer = KmerTokenizer.from_json(read_json(directory / "tokenizer.json"))
+    _check(directory / "classifier.json", data, "encoder", "sizes", "operator", "settings")
+    ranks = Ranks.from_json(read_json(directory / "labels.json"), directory / "labels.json")
+    tokenizer = _tokenizer(directory / "tokenizer.json")
     network = Classifier(data["encoder"], data["sizes"], data["operator"])
     if ranks.sizes != network.sizes:
         raise InputError(
@@ -188,12 +190,16 @@ def save_explainer(
 
 
 def load_model(directory: Path) -> Model:
-    """Read a model directory. Raises InputError where classifier, tokenizer or operator do not match the Explainer's."""
+    """Read a model directory; InputError where classifier or tokenizer are not those the Explainer was trained for."""
     if not directory.is_dir():
         raise InputError(directory, "no such model directory", remedy="see train-explainer")
     path = directory / "explainer.json"
+    if not path.exists():
+        raise InputError(path, "no such file: no Explainer here", remedy="make one with 'seqmask train-explainer'")
     data = read_json(path)
-    _check_version(path, data)
+    _check(
+        path, data, "encoder", "tracks", "operator", "threshold", "classifier_sha256", "tokenizer_sha256", "settings"
+    )
     classifier = load_classifier(directory)
     for name, found in (("classifier", classifier.sha256), ("tokenizer", classifier.tokenizer.sha256)):
         wanted = data[f"{name}_sha256"]
@@ -203,7 +209,7 @@ def load_model(directory: Path) -> Model:
                 f"the Explainer was trained for {name} {wanted[:12]}, the directory holds {name} {found[:12]}",
                 remedy="train an Explainer for this classifier",
             )
-    explainer = Explainer(data["encoder"], data["tracks"])
+    explainer = Explainer(data["encoder"], classifier.network.sizes, data["tracks"])
     _load_into(explainer, directory / "explainer.safetensors")
     digest = file_sha256(directory / "explainer.safetensors")
     return Model(
@@ -211,14 +217,27 @@ def load_model(directory: Path) -> Model:
     )
 
 
-def _check_version(path: Path, data: dict[str, Any]) -> None:
+def _check(path: Path, data: Any, *keys: str) -> None:
+    """Raise InputError unless the data are of this format version and have these keys."""
     version = data.get("format_version") if isinstance(data, dict) else None
     if version != FORMAT_VERSION:
         raise InputError(path, f"format version {version}", expected=str(FORMAT_VERSION), remedy="update seqmask")
+    missing = [key for key in keys if key not in data]
+    if missing:
+        raise InputError(path, f"no {missing[0]!r}", remedy="give a directory that seqmask has written")
+
+
+def _tokenizer(path: Path) -> KmerTokenizer:
+    data = read_json(path)
+    try:
+        return KmerTokenizer.from_json(data)
+    except (SeqmaskError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(path, f"a tokenizer that cannot be understood ({error})") from error
 
 
 def _load_into(module: nn.Module, path: Path) -> None:
     try:
         module.load_state_dict(load_weights(path))
     except RuntimeError as error:
-        raise SeqmaskError(f"{path}: weights do not fit the configuration beside them ({str(error)[:120]})") from error
+        reason = " ".join(str(error).split())[:160]
+        raise SeqmaskError(f"{path}: weights do not fit the configuration beside them ({reason})") from error

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from seqmask.errors import SeqmaskError
 from seqmask.models.encoders import build
 from seqmask.models.operators import EmbeddingSite, gate_attention
 from seqmask.sequences.tokens import CLS, MASK, PAD, SEP
@@ -22,12 +23,14 @@ class Classifier(nn.Module):
     def __init__(self, config: dict[str, Any], sizes: Sequence[int], operator: str) -> None:
         super().__init__()
         self.config, self.sizes, self.operator = dict(config), tuple(sizes), operator
+        self._refuse_gate(operator)
         self.encoder = build(config)
         self.head = nn.Linear(int(config["hidden_size"]), sum(sizes))
         self.site = EmbeddingSite(self.encoder.embeddings, MASK)  # type: ignore[arg-type]
 
     @property
     def max_tokens(self) -> int:
+        """The longest sequence that the encoder takes, in tokens."""
         return int(self.config["max_position_embeddings"])
 
     def forward(self, ids: Tensor, attention: Tensor, mask: Tensor | None = None, operator: str = "") -> Tensor:
@@ -38,6 +41,7 @@ class Classifier(nn.Module):
         if mask is None:
             return self._pool_and_score(self._encode(ids, attention), attention.float())
         operator = operator or self.operator
+        self._refuse_gate(operator)
         fixed = ~attention | (ids == PAD) | (ids == CLS) | (ids == SEP)
         mask = torch.where(fixed, torch.ones((), dtype=mask.dtype, device=mask.device), mask)
         with self.site.masked(mask, operator):
@@ -45,6 +49,12 @@ class Classifier(nn.Module):
                 hidden = self._encode(ids, gate_attention(attention, mask, self.head.weight.dtype))
                 return self._pool_and_score(hidden, attention * mask.float())
             return self._pool_and_score(self._encode(ids, attention), attention.float())
+
+    def _refuse_gate(self, operator: str) -> None:
+        """Other encoders multiply embeddings by the attention mask, or make sliding windows of it: no logits fit in."""
+        kind = self.config.get("model_type")
+        if operator == "gate" and kind != "bert":
+            raise SeqmaskError(f"operator gate needs a BERT encoder, not {kind!r}; use --operator blend")
 
     def _encode(self, ids: Tensor, attention: Tensor) -> Tensor:
         """Hidden states (B, T, D); attention (B, T) bool or additive logits (B, 1, T, T)."""
@@ -61,4 +71,4 @@ class Classifier(nn.Module):
 
     def split(self, logits: Tensor) -> tuple[Tensor, ...]:
         """Logits (..., C) by rank."""
-        return logits.split(self.sizes, dim=-1)
+        return torch.split(logits, list(self.sizes), dim=-1)

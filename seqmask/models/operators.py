@@ -61,11 +61,19 @@ class EmbeddingSite:
 
     def _baseline(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
         """Embedding output (B, T, D) of [MASK] tokens at the same positions."""
-        if args:
-            hidden = torch.full_like(args[0], self.mask_token)
-            return self.embeddings(hidden, *args[1:], **kwargs)  # type: ignore[no-any-return]
-        hidden = torch.full_like(kwargs["input_ids"], self.mask_token)
-        return self.embeddings(**{**kwargs, "input_ids": hidden})  # type: ignore[no-any-return]
+        # ESM makes zeros of [MASK] and divides by the share of other tokens: with none left, 0 / 0
+        dropout = getattr(self.embeddings, "token_dropout", None)
+        if dropout:
+            self.embeddings.token_dropout = False  # type: ignore[assignment]
+        try:
+            if args:
+                hidden = torch.full_like(args[0], self.mask_token)
+                return self.embeddings(hidden, *args[1:], **kwargs)  # type: ignore[no-any-return]
+            hidden = torch.full_like(kwargs["input_ids"], self.mask_token)
+            return self.embeddings(**{**kwargs, "input_ids": hidden})  # type: ignore[no-any-return]
+        finally:
+            if dropout:
+                self.embeddings.token_dropout = dropout
 
 
 def gate_attention(attention: Tensor, mask: Tensor, dtype: torch.dtype) -> Tensor:

@@ -155,7 +155,9 @@ class Sink:
 
     def write(self, data: bytes) -> None:
         """Write all of `data`. Raises BrokenPipeError when the reader has gone, OSError when the disk is full."""
-        self._handle.write(data)
+        rest = memoryview(data)
+        while rest:  # with PYTHONUNBUFFERED, stdout is a raw file, which may take only a part and says nothing
+            rest = rest[self._handle.write(rest) :]
 
     def close(self) -> None:
         """Finish the compressed stream, flush, close. May be called again."""

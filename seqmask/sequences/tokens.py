@@ -58,8 +58,9 @@ class Tokens:
 class KmerTokenizer:
     """k-mers every `stride` nt; ids 0 to 4 are special, then the 4^k k-mers in the order of base codes.
 
-    Where the stride does not land on the last nucleotide, one more k-mer ends there (it overlaps its neighbour), so that
-    every nucleotide has a token. A k-mer with anything but A, C, G, T, U is [UNK]. Own classifiers use no [CLS] or [SEP].
+    Where the stride does not land on the last nucleotide, one more k-mer ends there (it overlaps its neighbour), so
+    that every nucleotide has a token. A k-mer with anything but A, C, G, T, U is [UNK]. Own classifiers use no [CLS] or
+    [SEP].
     """
 
     k: int = 6
@@ -71,7 +72,8 @@ class KmerTokenizer:
 
     @property
     def vocabulary_size(self) -> int:
-        return len(SPECIALS) + 4**self.k
+        """Number of ids: the special tokens and 4^k k-mers."""
+        return len(SPECIALS) + int(4**self.k)
 
     def token_count(self, length: int) -> int:
         """Tokens of a sequence of `length` nt; 0 when it is shorter than k."""
@@ -88,8 +90,8 @@ class KmerTokenizer:
 
     def all_ids(self, codes: NDArray[np.uint8]) -> NDArray[np.int32]:
         """Ids (..., L - k + 1) int32 of the k-mers at every position of base codes (..., L)."""
-        count = codes.shape[-1] - self.k + 1
-        ids = np.zeros((*codes.shape[:-1], max(count, 0)), dtype=np.int32)
+        count = max(codes.shape[-1] - self.k + 1, 0)
+        ids = np.zeros((*codes.shape[:-1], count), dtype=np.int32)
         bad = np.zeros(ids.shape, dtype=bool)
         for i in range(self.k):
             letters = codes[..., i : i + count]
@@ -116,10 +118,12 @@ class KmerTokenizer:
         return Tokens(self.encode_codes(to_codes(sequence)), np.stack([starts, starts + self.k], axis=1))
 
     def to_json(self) -> dict[str, Any]:
+        """The content of tokenizer.json."""
         return {"type": "kmer", "k": self.k, "stride": self.stride, "specials": list(SPECIALS), "bases": "ACGT"}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> KmerTokenizer:
+        """Inverse of `to_json`; SeqmaskError where the tokenizer is of another type or has other special tokens."""
         if data.get("type") != "kmer" or data.get("specials") != list(SPECIALS):
             raise SeqmaskError(f"tokenizer of type {data.get('type')!r}: this seqmask reads type 'kmer'")
         return cls(k=int(data["k"]), stride=int(data["stride"]))

@@ -1,7 +1,7 @@
 """The bag-of-k-mers start: embeddings and heads trained without the transformer, then put into it.
 
-Embeddings need hundreds of millions of k-mer observations; a bag of all overlapping k-mers gives them in minutes, where a
-transformer trained from random weights spends hours on them (docs/decisions/0002-bag-start.md).
+Embeddings need hundreds of millions of k-mer observations; a bag of all overlapping k-mers gives them in minutes, where
+a transformer trained from random weights spends hours on them (docs/decisions/0002-bag-start.md).
 """
 
 from __future__ import annotations
@@ -56,9 +56,11 @@ class BagObjective:
 
     @property
     def trained(self) -> nn.Module:
+        """The bag: embeddings and heads."""
         return self.bag
 
     def loss(self, batch: BagBatch, progress: float) -> tuple[Tensor, dict[str, float]]:
+        """The scalar to minimise, and the cross-entropy of each rank in nats."""
         terms = classification(self.bag(batch.ids, batch.offsets).split(tuple(self.sizes), dim=1), batch.targets)
         total = torch.stack(terms).sum()
         return total, {f"cross_entropy_{i}": float(t.detach()) for i, t in enumerate(terms)}
@@ -114,7 +116,7 @@ def start_as_bag(classifier: Classifier, bag: Bag) -> None:
         table = F.layer_norm(bag.embedding.weight, (bag.embedding.weight.shape[1],))
         embeddings.word_embeddings.weight.copy_(table)  # type: ignore[union-attr, operator]
         positions = embeddings.position_embeddings.weight  # type: ignore[union-attr]
-        positions.copy_(0.1 * waves(*positions.shape))  # type: ignore[union-attr, operator, arg-type]
+        positions.copy_(0.1 * waves(*positions.shape))  # type: ignore[operator, misc]
         embeddings.token_type_embeddings.weight.zero_()  # type: ignore[union-attr, operator]
         for layer in encoder.encoder.layer:  # type: ignore[union-attr]
             for projection in (layer.attention.output.dense, layer.output.dense):

@@ -26,6 +26,7 @@ class Ragged:
 
     @property
     def lengths(self) -> NDArray[np.int64]:
+        """Length of each array (n,)."""
         return np.diff(self.offsets)
 
 
@@ -38,6 +39,7 @@ class Corpus:
 
     @classmethod
     def of(cls, sequences: Sequence[str], targets: NDArray[np.int64]) -> Corpus:
+        """From n sequences as text and their targets (n, R)."""
         parts = [to_codes(sequence) for sequence in sequences]
         offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
         values = np.concatenate(parts) if parts else np.zeros(0, np.uint8)
@@ -49,7 +51,7 @@ class Corpus:
 
 @dataclass(frozen=True, slots=True)
 class TrainingBatch:
-    """ids (B, T) int64, attention (B, T) bool, targets (B, R) int64; step: ordinal, the seed of all that is random in it."""
+    """ids (B, T) int64, attention (B, T) bool, targets (B, R) int64; step: ordinal, which seeds all that is random."""
 
     ids: NDArray[np.int64]
     attention: NDArray[np.bool_]
@@ -104,8 +106,8 @@ def batches(
 ) -> Iterator[TrainingBatch]:
     """Endless batches of at most `batch_tokens` tokens, padding included, from batch `first` on.
 
-    Epochs are random orders of the whole corpus; within a pool of 4,096 crops those of like length go together. The same
-    seed gives the same batches whatever `first` is, which is what makes `--resume` exact.
+    Epochs are random orders of the whole corpus; within a pool of 4,096 crops those of like length go together. The
+    same seed gives the same batches whatever `first` is, which is what makes `--resume` exact.
     """
     step, epoch = 0, 0
     while True:

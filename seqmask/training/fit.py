@@ -19,15 +19,18 @@ from torch import Tensor, nn
 from seqmask.errors import InputError, SeqmaskError
 
 B = TypeVar("B")
+B_contra = TypeVar("B_contra", contravariant=True)
 
 
-class Objective(Protocol[B]):
+class Objective(Protocol[B_contra]):
     """What is minimised. `trained` holds every parameter that the optimiser may touch, and no other."""
 
     @property
-    def trained(self) -> nn.Module: ...
+    def trained(self) -> nn.Module:
+        """The module whose parameters that require a gradient are trained."""
+        ...
 
-    def loss(self, batch: B, progress: float) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, batch: B_contra, progress: float) -> tuple[Tensor, dict[str, float]]:
         """The scalar to minimise and the terms to log; progress in [0, 1) is the share of training done."""
         ...
 
@@ -112,6 +115,7 @@ class Checkpoints:
         return int(meta["step"])
 
     def save(self, module: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
+        """Write the checkpoint through a temporary name; step: the next one. Nothing where there is no path."""
         if self.path is None:
             return
         tensors = {f"module.{name}": t.detach().cpu().contiguous() for name, t in module.state_dict().items()}

@@ -1,4 +1,4 @@
-"""Loss terms as pure tensor functions. Notation of Berman et al. 2026; every term is normalised so that ranks compare."""
+"""Loss terms as pure tensor functions, in the notation of Berman et al. 2026; normalised so that ranks compare."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def sufficiency(masked: Sequence[Tensor], full: Sequence[Tensor]) -> list[Tensor
 def entropy_deficit(inverse: Sequence[Tensor]) -> list[Tensor]:
     """1 - H(f(o(1 - m, x))) / log C_r of each rank, mean over the batch: 0 = knows nothing, 1 = certain.
 
-    Divided by log C_r so that ranks compare; NN-Explainer (Stalder et al. 2022) averages over classes instead, so that its
-    term shrinks as 1 / C. For logits that give (.5, .5) the value is 0, for (.9, .1) it is 1 - .325 / .693 = .531.
+    Divided by log C_r so that ranks compare; NN-Explainer (Stalder et al. 2022) averages over classes instead, so that
+    its term shrinks as 1 / C. For logits that give (.5, .5) the value is 0, for (.9, .1) it is 1 - .325 / .693 = .531.
     """
     terms = []
     for logits in inverse:
@@ -59,7 +59,7 @@ def null_divergence(inverse: Sequence[Tensor], null: Sequence[Tensor]) -> list[T
 
 
 def area(mask: Tensor, nucleotides: Tensor) -> Tensor:
-    """Share of kept nucleotides of each sequence (B, G); mask (B, T, G), nucleotides (B, T): token lengths, 0 = padding.
+    """Share of kept nucleotides of each sequence (B, G); mask (B, T, G), nucleotides (B, T): token lengths, 0 = pad.
 
     Two tokens of 6 nt with m = 1 and 0: .5.
     """
@@ -68,7 +68,7 @@ def area(mask: Tensor, nucleotides: Tensor) -> Tensor:
 
 
 def variation(mask: Tensor, nucleotides: Tensor) -> Tensor:
-    """Mean |m_(t+1) - m_t| of each sequence (B, G) over neighbouring valid tokens, weighted by their mean length in nt."""
+    """Mean |m_(t+1) - m_t| of each sequence (B, G) over neighbouring valid tokens, weighted by their mean length."""
     step = (mask[:, 1:] - mask[:, :-1]).abs()
     both = (nucleotides[:, 1:] > 0) & (nucleotides[:, :-1] > 0)
     weight = (0.5 * (nucleotides[:, 1:] + nucleotides[:, :-1]) * both).unsqueeze(-1)

@@ -18,8 +18,9 @@ from seqmask.training.losses import area, bounds, classification, entropy_defici
 class ClassifierObjective:
     """Sum over ranks of the cross-entropy, with binary random masking through the Explainer's operator on some batches.
 
-    Random masking puts masked inputs into the classifier's distribution (Hase et al. 2021, arXiv 2106.00786). masked_share:
-    the share of the batches that are masked. smoothing of targets is left out: confidences are read as probabilities.
+    Random masking puts masked inputs into the classifier's distribution (Hase et al. 2021, arXiv 2106.00786).
+    masked_share: the share of the batches that are masked. Smoothing of targets is left out: confidences are read as
+    probabilities.
     """
 
     classifier: Classifier
@@ -29,9 +30,11 @@ class ClassifierObjective:
 
     @property
     def trained(self) -> nn.Module:
+        """The classifier, whole."""
         return self.classifier
 
     def loss(self, batch: TrainingBatch, progress: float) -> tuple[Tensor, dict[str, float]]:
+        """The scalar to minimise, and the cross-entropy of each rank in nats, named by whether the batch was masked."""
         rng = np.random.default_rng([self.seed, 11, batch.step])
         ids, attention, targets = (
             torch.from_numpy(part).to(self.device, non_blocking=True)
@@ -59,13 +62,14 @@ class ExplainerWeights:
 
 @dataclass(slots=True)
 class ExplainerObjective:
-    """L = sum_r CE(f_r(o(m, x)), y_r) + l_E sum_r [1 - H(f_r(o(1-m, x))) / log C_r] + l_A area + l_TV variation + l_B bounds.
+    """L = sum_r CE(f_r(o(m, x)), y_r) + l_E sum_r [1 - H(f_r(o(1-m, x))) / log C_r] + l_A area + l_TV TV + l_B bounds.
 
     After Berman et al. 2026 and Stalder et al. 2022, with three differences that keep the mask from being empty:
-    the classifier sees binary masks (`sample`), area is a hinge above a budget (`over_budget`), and half of the sequences
-    are masked at a share fixed in advance, so that tokens must be ranked and one constant probability gains nothing.
+    the classifier sees binary masks (`sample`), area is a hinge above a budget (`over_budget`), and half of the
+    sequences are masked at a share fixed in advance, so that tokens must be ranked and one constant probability gains
+    nothing.
 
-    classifier: frozen, in eval mode. target: "predicted" (the classifier's own class), "true", "kl" (whole distribution).
+    classifier: frozen, in eval mode. target: "predicted" (the classifier's own class), "true", "kl" (all classes).
     token_lengths are all equal for k-mers; padding and special tokens have none.
     """
 
@@ -78,16 +82,17 @@ class ExplainerObjective:
     soft: bool
     seed: int
     device: torch.device
-    ramp: tuple[float, float] = (0.05, 0.5)  # the budget falls from 1 to `budget` between these shares of the training
 
     def __post_init__(self) -> None:
         freeze(self.classifier)
 
     @property
     def trained(self) -> nn.Module:
+        """The Explainer; the classifier has no parameter that is trained."""
         return self.explainer
 
     def loss(self, batch: TrainingBatch, progress: float) -> tuple[Tensor, dict[str, float]]:
+        """The scalar to minimise, and its terms by name with mean_mask, spread (both in [0, 1]) and budget."""
         self.classifier.eval()
         self.explainer.train()
         generator = torch.Generator().manual_seed(
@@ -99,8 +104,7 @@ class ExplainerObjective:
         keep_logits = self.explainer(ids, attention)
         with torch.no_grad():
             full = self.classifier.split(self.classifier(ids, attention))
-        budget = self.budget_at(progress)
-        mask, inverse = self.draw(keep_logits, attention, budget, temperature(progress), generator)
+        mask, inverse = self.draw(keep_logits, attention, generator)
         masked, rest = self.classify_both(ids, attention, mask, inverse)
 
         probability = torch.sigmoid(keep_logits)
@@ -108,7 +112,7 @@ class ExplainerObjective:
         terms = {
             "sufficiency": torch.stack(self.sufficiency(masked, full, targets)).sum(),
             "entropy": self.weights.entropy * torch.stack(entropy_deficit(rest)).sum(),
-            "area": self.weights.area * over_budget(area(probability, weight), budget),
+            "area": self.weights.area * over_budget(area(probability, weight), self.budget),
             "variation": self.weights.variation * variation(probability, weight).mean(),
             "bounds": self.weights.bounds * bounds(probability, attention).mean(),
         }
@@ -117,28 +121,20 @@ class ExplainerObjective:
             logged["mean_mask"] = float(area(probability, weight).mean())
             # near 0: the Explainer gives every token the same probability, the collapse of METHOD section 2b
             logged["spread"] = float(spread_of(probability, weight))
-            logged["budget"] = budget
         return torch.stack(list(terms.values())).sum(), logged
 
-    def budget_at(self, progress: float) -> float:
-        """The area budget: 1 at first, so that evidence is found before it is rationed, then falling linearly."""
-        start, end = self.ramp
-        return 1.0 - (1.0 - self.budget) * min(max((progress - start) / (end - start), 0.0), 1.0)
-
-    def draw(
-        self, keep_logits: Tensor, attention: Tensor, budget: float, heat: float, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
+    def draw(self, keep_logits: Tensor, attention: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """The mask m and 1 - m of one draw, (B, T) each for a shared mask, (B, T, R) for one a rank."""
         if self.soft:
             return torch.sigmoid(keep_logits), torch.sigmoid(-keep_logits)
         noise = logistic(keep_logits.shape, generator).to(self.device)
-        shares = fixed_shares(len(keep_logits), budget, generator).to(self.device)
-        return sample(keep_logits, attention, noise, shares, heat)
+        shares = fixed_shares(len(keep_logits), self.budget, generator).to(self.device)
+        return sample(keep_logits, attention, noise, shares)
 
     def classify_both(
         self, ids: Tensor, attention: Tensor, mask: Tensor, inverse: Tensor
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """Logits a rank of the masked and of the inverse-masked input: one stacked pass of the frozen classifier a track."""
+        """Logits (B, C_r) a rank of masked and inverse-masked input: one stacked pass of the classifier a track."""
         masked: list[Tensor] = []
         rest: list[Tensor] = []
         for track in range(mask.shape[2]):
@@ -151,6 +147,7 @@ class ExplainerObjective:
         return masked, rest
 
     def sufficiency(self, masked: list[Tensor], full: tuple[Tensor, ...], targets: Tensor) -> list[Tensor]:
+        """The term of each rank against `target`; masked, full: logits (B, C_r) a rank, targets (B, R)."""
         if self.target == "kl":
             return sufficiency(masked, full)
         if self.target == "predicted":
@@ -162,11 +159,6 @@ def freeze(classifier: Classifier) -> None:
     """No parameter takes a gradient and nothing is in train mode: the classifier is only looked through."""
     classifier.requires_grad_(False)
     classifier.eval()
-
-
-def temperature(progress: float) -> float:
-    """Of the relaxed draw: 1 at the start, .3 at the end, geometric."""
-    return float(0.3**progress)
 
 
 def logistic(shape: torch.Size, generator: torch.Generator) -> Tensor:
@@ -185,20 +177,30 @@ def fixed_shares(rows: int, budget: float, generator: torch.Generator) -> Tensor
     return share * (torch.rand(rows, generator=generator) < 0.5)
 
 
-def sample(keep_logits: Tensor, attention: Tensor, noise: Tensor, shares: Tensor, heat: float) -> tuple[Tensor, Tensor]:
-    """A binary draw m and 1 - m (B, T, G), with the gradient of its relaxation (straight-through; Maddison et al. 2017).
+def sample(keep_logits: Tensor, attention: Tensor, noise: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
+    """A binary draw m and 1 - m (B, T, G) with a one-sided gradient. Padding has m = 1 in both.
 
-    Where shares (B,) is 0 a token is kept when logit + noise > 0, that is with probability sigmoid(logit). Elsewhere the
-    share of the tokens with the highest logit + noise is kept: the zero is moved to that quantile. Padding has m = 1.
+    Where shares (B,) is 0 a token is kept when logit + noise > 0, that is with probability p = sigmoid(logit).
+    Elsewhere the share of the tokens with the highest logit + noise is kept, and p counts from that quantile.
+
+    The gradient of E[L] by a logit is p (1 - p) (L(token kept) - L(token hidden)). Straight-through estimates the
+    difference by dL/dm at the value drawn, which fails at m = 1: a LayerNorm follows the embeddings, so the derivative
+    of LN(m h + (1 - m) b) has lost the part along h, the token's own evidence. At m = 0 it is the effect of putting the
+    token in. So only hidden tokens count, with weight p, which makes up for the 1 - p of the draws in which they are
+    hidden; a kept token is hidden in the inverse pass and counts there, with weight 1 - p (docs/decisions/0003).
     """
-    score = keep_logits + noise
-    threshold = quantile_threshold(score, attention, shares.clamp_min(1e-3))
-    score = score - torch.where(shares[:, None, None] > 0, threshold, torch.zeros_like(threshold))
-    relaxed, relaxed_inverse = torch.sigmoid(score / heat), torch.sigmoid(-score / heat)
-    hard = (score > 0).float()
+    fixed = (shares > 0)[:, None, None]
+    weight = attention.unsqueeze(-1) / attention.sum(dim=1).clamp_min(1)[:, None, None]
+    level = (keep_logits * weight).sum(dim=1, keepdim=True)
+    score = torch.where(fixed, keep_logits - level, keep_logits)
+    drawn = (score + noise).detach()
+    threshold = quantile_threshold(drawn, attention, shares.clamp_min(1e-3)) * fixed
+    hard = (drawn > threshold).float()
+    p = torch.sigmoid(score - threshold).detach()
+    tangent = score - score.detach()  # zero, with the gradient of the logit
     padding = ~attention.unsqueeze(-1)
-    mask = hard + relaxed - relaxed.detach()
-    inverse = (1 - hard) + relaxed_inverse - relaxed_inverse.detach()
+    mask = hard + (1 - hard) * p * tangent
+    inverse = (1 - hard) - hard * (1 - p) * tangent
     return mask.masked_fill(padding, 1.0), inverse.masked_fill(padding, 1.0)
 
 
@@ -215,7 +217,8 @@ def quantile_threshold(score: Tensor, attention: Tensor, shares: Tensor) -> Tens
 def over_budget(areas: Tensor, budget: float) -> Tensor:
     """Squared excess of the batch's expected area over the budget, summed over tracks; areas (B, G).
 
-    A hinge, because an undamped multiplier overshoots; of the batch's mean, so that a sequence may need more than another.
+    A hinge, because an undamped multiplier overshoots; of the batch's mean, so that one sequence may need more than
+    another.
     """
     return (areas.mean(dim=0) - budget).clamp_min(0).square().sum()
 

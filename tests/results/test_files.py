@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import contextlib
 import gzip
+import io
 import lzma
 import os
 import stat
@@ -121,6 +122,29 @@ def test_stdout(path: str, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     put(path)
     put(path)
     assert capfdbinary.readouterr().out == b"data\ndata\n"
+
+
+def test_nothing_is_lost_where_a_write_takes_only_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With PYTHONUNBUFFERED=1, sys.stdout.buffer is a raw file: a partial write is no error there."""
+    taken: list[bytes] = []
+
+    class Raw(io.RawIOBase):
+        def writable(self) -> bool:
+            return True
+
+        def write(self, data: bytes) -> int:  # type: ignore[override]
+            taken.append(bytes(data[:3]))
+            return len(taken[-1])
+
+    class Stdout:
+        buffer = Raw()
+
+        def flush(self) -> None:
+            pass
+
+    monkeypatch.setattr("seqmask.results.files.sys.stdout", Stdout())
+    put("-", b"0123456789\n")
+    assert b"".join(taken) == b"0123456789\n"
 
 
 def test_a_link_is_followed(tmp_path: Path) -> None:

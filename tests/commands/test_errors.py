@@ -1,0 +1,204 @@
+"""What goes wrong is one line on stderr that says what and where, an exit code, and nothing left behind."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+Run = Callable[..., Any]
+
+
+def check(done: Any, code: int, pattern: str) -> None:
+    """One line in quiet mode, no data on stdout."""
+    assert re.fullmatch(r"seqmask: error: [^\n]+\n", done.err), done.err
+    assert re.search(pattern, done.err), done.err
+    assert (done.code, done.out) == (code, b"")
+
+
+INPUTS: dict[str, tuple[bytes | None, str]] = {
+    "missing": (None, r"in: no such file"),
+    "text": (b"hello\nworld\n", r"in, line 1: 'hello'; expected '>' \(FASTA\) or '@' \(FASTQ\)"),
+    "binary": (bytes(range(1, 200)), r"in, line 1: "),
+    "protein": (b">ok\nACGTACGTACGT\n>prot\nMKVLAAGIVGLPNVGKSTLFN\n", r"in, line 3: '.' in record 'prot'.*protein"),
+    "letters": (b">r\nACGTACGTXX\n", r"in, line 1: 'X' in record 'r'"),
+    "truncated": (gzip.compress(b">r\n" + bytes(b"ACGT"[i * i % 4] for i in range(9999)))[:-20], r"in: .*truncated"),
+    "fastq": (b"@r\nACGTACGT\n+\nIII\n", r"in, line \d: .*qualit"),
+    "bam": (gzip.compress(b"BAM\x01"), r"in: a BAM file.*samtools fasta"),
+}
+
+
+@pytest.mark.parametrize("kind", INPUTS)
+@pytest.mark.parametrize("where", ["stdout", "files"])
+def test_bad_input(run: Run, tiny_model: Path, tmp_path: Path, kind: str, where: str) -> None:
+    data, pattern = INPUTS[kind]
+    if data is not None:
+        (tmp_path / "in").write_bytes(data)
+    outputs = () if where == "stdout" else ("-o", tmp_path / "x")
+    check(run("mask", "-q", tmp_path / "in", "-m", tiny_model, *outputs), 1, pattern)
+    assert [path.name for path in tmp_path.iterdir()] == ["in"][: data is not None]
+
+
+def test_bad_input_on_stdin(run: Run, tiny_model: Path) -> None:
+    check(run("mask", "-q", "-", "-m", tiny_model, stdin=b"hello"), 1, r"error: -, line 1: 'hello'")
+    check(run("mask", "-q", "-", "-", "-m", tiny_model, stdin=b">r\nACGT\n"), 1, "standard input is named twice")
+
+
+def test_a_directory_as_input(run: Run, tiny_model: Path, tmp_path: Path) -> None:
+    check(run("mask", "-q", tmp_path, "-m", tiny_model), 1, "is a directory; expected a FASTA or FASTQ file")
+
+
+def test_a_missing_second_file_is_met_before_any_work(run: Run, few: Path, tiny_model: Path, tmp_path: Path) -> None:
+    check(run("mask", "-q", few, tmp_path / "none", "-m", tiny_model), 1, "none: no such file")
+
+
+def test_unknown_model(run: Run, few: Path) -> None:
+    check(run("mask", "-q", few, "-m", "nowhere/none"), 1, "unknown model 'nowhere/none'.*shipped: ")
+
+
+def test_a_model_that_is_not_one(run: Run, few: Path, tiny_model: Path, tmp_path: Path) -> None:
+    """An empty directory; a classifier without Explainer; weights that do not fit."""
+    (tmp_path / "empty").mkdir()
+    check(run("mask", "-q", few, "-m", tmp_path / "empty"), 1, "empty/explainer.json: no such file")
+    copy = shutil.copytree(tiny_model, tmp_path / "copy")
+    shutil.copyfile(copy / "classifier.safetensors", copy / "explainer.safetensors")
+    check(run("mask", "-q", few, "-m", copy), 1, "explainer.safetensors: weights do not fit")
+    (copy / "explainer.json").unlink()
+    check(run("mask", "-q", few, "-m", copy), 1, "no Explainer here; make one with 'seqmask train-explainer'")
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:x", "meta"])
+def test_unknown_device(run: Run, few: Path, tiny_model: Path, device: str) -> None:
+    check(
+        run("mask", "-q", few, "-m", tiny_model, "-x", device), 2, f"--device {device}: no such device; expected auto"
+    )
+
+
+@pytest.mark.parametrize("command", ["mask", "evaluate"])
+def test_cuda_without_cuda(
+    run: Run, few: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    check(run(command, "-q", few, "-m", tiny_model, "--device", "cuda"), 1, "--device cuda: no such CUDA device")
+
+
+def test_unknown_precision(run: Run, few: Path, tiny_model: Path) -> None:
+    check(run("mask", "-q", few, "-m", tiny_model, "--precision", "half"), 2, "--precision half: expected fp32, bf16")
+
+
+@pytest.mark.parametrize(
+    ("outputs", "code", "pattern"),
+    [
+        (("--hdf5", "-"), 2, "HDF5 needs a seekable file"),
+        (("--bed", "-", "--tsv", "-"), 2, "two outputs cannot share one target"),
+        (("--bed", "{tmp}/x", "--tsv", "{tmp}/../{name}/x"), 2, "two outputs cannot share one target"),
+        (("--bed", "{tmp}"), 2, "is a directory"),
+        (("-o", "{tmp}/none/x"), 1, "the directory .*none does not exist; create it first"),
+    ],
+)
+def test_outputs_that_cannot_be(
+    run: Run, few: Path, tiny_model: Path, tmp_path: Path, outputs: tuple[str, ...], code: int, pattern: str
+) -> None:
+    named = [text.format(tmp=tmp_path, name=tmp_path.name) for text in outputs]
+    check(run("mask", "-q", few, "-m", tiny_model, *named), code, pattern)
+    assert list(tmp_path.iterdir()) == []
+
+
+LABELS = "id\tsuperkingdom\tphylum\tgenus\tsplit\n"
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Path:
+    path = tmp_path / "two.fasta"
+    path.write_text(">a\nACGTACGTACGTAAATTT\n>b\nACGTACGGACGTAAATTT\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("table", "options", "code", "pattern"),
+    [
+        ("id\tphylum\tgenus\na\tx\ty\nb\tx\ty\n", (), 1, "table.tsv: no column 'superkingdom'; expected one of phylum"),
+        (LABELS + "a\tBacteria\tx\ty\ttest\n", (), 1, "table.tsv: no label for sequence 'b'; add it"),
+        (
+            LABELS + "a\tBacteria\tx\ty\ttest\nb\tBacteria\tx\t\tval\n",
+            ("--split", "tset"),
+            1,
+            "split 'tset'.*test, val",
+        ),
+        (LABELS + "a\t\tx\ty\ttest\nb\t\tx\ty\tval\n", (), 1, "column 'superkingdom' is empty"),
+        ("a\tb\n", (), 1, "no id column"),
+        (None, (), 1, "table.tsv: no such file"),
+    ],
+    ids=["rank", "id", "split", "empty", "header", "missing"],
+)
+def test_label_tables_that_do_not_fit(
+    run: Run,
+    two: Path,
+    tiny_model: Path,
+    tmp_path: Path,
+    table: str | None,
+    options: tuple[str, ...],
+    code: int,
+    pattern: str,
+) -> None:
+    if table is not None:
+        (tmp_path / "table.tsv").write_text(table)
+    done = run(
+        "evaluate", "-q", two, "-m", tiny_model, "-l", tmp_path / "table.tsv", "--json", tmp_path / "x.json", *options
+    )
+    check(done, code, pattern)
+    assert not (tmp_path / "x.json").exists()
+
+
+def test_evaluate_refuses(run: Run, two: Path, tiny_model: Path, tmp_path: Path) -> None:
+    check(run("evaluate", "-q", two, "-m", tiny_model, "--split", "test"), 2, "--split needs --labels")
+    (tmp_path / "x.json").write_text("precious")
+    check(run("evaluate", "-q", two, "-m", tiny_model, "--json", tmp_path / "x.json"), 2, "exists already.*--force")
+    assert (tmp_path / "x.json").read_text() == "precious"
+    (tmp_path / "none").write_bytes(b"")
+    check(run("evaluate", "-q", tmp_path / "none", "-m", tiny_model), 1, "no sequences; expected at least one record")
+    (tmp_path / "short").write_bytes(b">a\nACG\n>b\nNNNNNNNNN\n")
+    check(run("evaluate", "-q", tmp_path / "short", "-m", tiny_model), 1, "no sequence that can be read")
+
+
+def test_labels_that_the_model_does_not_know(run: Run, two: Path, tiny_model: Path, tmp_path: Path) -> None:
+    """No sequence can be scored: tables of nan without a red flag would be worse than an error."""
+    (tmp_path / "table.tsv").write_text(LABELS + "a\tx\ty\tz\t\nb\tx\ty\tz\t\n")
+    done = run("evaluate", "-q", two, "-m", tiny_model, "-l", tmp_path / "table.tsv")
+    check(done, 1, "table.tsv: .*none of the classes")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("mask", "--nonsense"),
+        ("mask", "--threshold", "1.5"),
+        ("mask", "-b", "-1"),
+        ("evaluate",),
+        ("nonsense",),
+        ("train-classifier", "x.fasta"),
+    ],
+)
+def test_usage_errors_are_2(run: Run, arguments: tuple[str, ...]) -> None:
+    done = run(*arguments, stdin=b"")
+    assert (done.code, done.out) == (2, b"")
+    assert "Traceback" not in done.err
+
+
+def test_a_full_disk_is_one_line(
+    run: Run, few: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from seqmask.results import table
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device", str(tmp_path / "x.tsv"))
+
+    monkeypatch.setattr(table, "write", full)
+    check(run("mask", "-q", few, "-m", tiny_model, "-o", tmp_path / "x"), 1, r"x\.tsv: No space left on device")
+    assert list(tmp_path.iterdir()) == []

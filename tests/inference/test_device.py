@@ -1,0 +1,99 @@
+"""Devices, threads and precision: what is asked for and not there is one clear error."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from seqmask.config import Compute
+from seqmask.errors import SeqmaskError, UsageError
+from seqmask.inference.device import autocast, choose_device, describe, options_of, resolve_precision, set_threads
+
+
+@pytest.fixture
+def no_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+
+@pytest.fixture
+def no_touch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks for CUDA fails."""
+
+    def touched(*_: object, **__: object) -> None:
+        raise AssertionError("CUDA was touched")
+
+    for name in ("is_available", "device_count", "init", "_lazy_init", "current_device", "get_device_properties"):
+        monkeypatch.setattr(torch.cuda, name, touched)
+
+
+@pytest.mark.usefixtures("no_cuda")
+@pytest.mark.parametrize("name", ["cuda", "cuda:0", "cuda:3"])
+def test_cuda_without_cuda_is_a_clear_error(name: str) -> None:
+    with pytest.raises(SeqmaskError, match=rf"--device {name}: no such CUDA device; use --device cpu or auto"):
+        choose_device(name)
+
+
+def test_a_gpu_number_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert choose_device("cuda:1") == torch.device("cuda:1")
+    with pytest.raises(SeqmaskError, match="cuda:2"):
+        choose_device("cuda:2")
+
+
+@pytest.mark.usefixtures("no_touch")
+def test_cpu_never_touches_cuda() -> None:
+    assert options_of(Compute(device="cpu")) == (torch.device("cpu"), "fp32")
+    assert describe(torch.device("cpu")).startswith("cpu (")
+
+
+def test_auto_takes_cuda_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert choose_device("auto").type == "cuda"
+
+
+@pytest.mark.usefixtures("no_cuda")
+def test_auto_falls_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert choose_device("auto").type == "cpu"
+    with pytest.raises(SeqmaskError, match="--device mps: not available"):
+        choose_device("mps")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert choose_device("auto").type == choose_device("mps").type == "mps"
+
+
+@pytest.mark.parametrize("name", ["gpu", "", "cuda:x", "CPU ", "meta", "xpu"])
+def test_unknown_devices(name: str) -> None:
+    with pytest.raises(UsageError, match="expected auto, cpu, cuda, cuda:N or mps"):
+        choose_device(name)
+
+
+def test_precision() -> None:
+    cpu = torch.device("cpu")
+    assert [resolve_precision(name, cpu) for name in ("fp32", "bf16", "fp16")] == ["fp32", "bf16", "fp16"]
+    with pytest.raises(UsageError, match="--precision half"):
+        resolve_precision("half", cpu)
+
+
+def test_bf16_can_be_ruled_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEQMASK_NO_BF16", "1")
+    assert resolve_precision("auto", torch.device("cpu")) == "fp32"
+
+
+def test_autocast_is_what_it_says() -> None:
+    product = torch.nn.Linear(4, 4)
+    with autocast("bf16", torch.device("cpu"))():
+        assert product(torch.ones(1, 4)).dtype == torch.bfloat16
+    with autocast("fp32", torch.device("cpu"))():
+        assert product(torch.ones(1, 4)).dtype == torch.float32
+
+
+def test_threads() -> None:
+    before = torch.get_num_threads()
+    try:
+        set_threads(1)
+        assert torch.get_num_threads() == 1
+        set_threads(0)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)

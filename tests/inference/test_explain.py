@@ -1,0 +1,185 @@
+"""Records to explanations: nothing cut off, nothing left out, nothing that depends on the neighbours."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from seqmask.inference import explain as module
+from seqmask.inference.engine import Engine
+from seqmask.inference.explain import explain, pools, prepare
+from seqmask.models.checkpoint import Model, load_model
+from seqmask.sequences.explanations import Explanation, Status
+from seqmask.sequences.records import Record
+from seqmask.sequences.windows import Window
+
+OVERLAP = 192
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model: Path) -> Model:
+    return load_model(tiny_model)
+
+
+def sequence(seed: int, length: int) -> str:
+    return "".join(np.random.default_rng(seed).choice(list("ACGT"), length))
+
+
+def records(*sequences: str) -> list[Record]:
+    return [Record(f"r{i}", f"r{i} x", text) for i, text in enumerate(sequences)]
+
+
+def run(model: Model, given: list[Record], engine: Engine | None = None, **options: Any) -> list[Explanation]:
+    return list(explain(given, model, engine or Engine(), overlap=OVERLAP, **options))
+
+
+ODD = ("", "A", "ACGTA", "N" * 40, "n-.*N" * 9)
+ODD_STATUS = [Status.empty, Status.too_short, Status.too_short, Status.no_bases, Status.no_bases]
+
+
+def test_a_contig_is_covered_to_its_last_base(model: Model) -> None:
+    (found,) = run(model, records(sequence(0, 200_003)))
+    assert found.status is Status.ok
+    assert found.spans[0, 0] == 0
+    assert found.spans[:, 1].max() == 200_003
+    assert (np.diff(found.spans[:, 0]) >= 0).all()
+    # Every next token begins at or before the end of all before it: no gap anywhere
+    assert (found.spans[1:, 0] <= np.maximum.accumulate(found.spans[:, 1])[:-1]).all()
+    assert len(found.mask) == len(found.spans) > 200_000 / 6
+    track = found.track()
+    assert track.shape == (200_003,)
+    assert not np.isnan(track).any()
+    assert track.min() >= 0
+    assert track.max() <= 1
+
+
+@pytest.mark.parametrize("length", [6, 7, 383, 384, 385, 389, 390, 576, 1000])
+def test_lengths_around_a_window(model: Model, length: int) -> None:
+    (found,) = run(model, records(sequence(1, length)))
+    assert not np.isnan(found.track()).any()
+    assert found.spans.max() == length
+
+
+def test_a_long_record_is_the_mean_of_its_windows(model: Model) -> None:
+    """Logits weighted by tokens, the class of the record from them, and the masks of the windows side by side."""
+    record = records(sequence(2, 1000))[0]
+    (prepared,) = prepare([record], model.classifier, OVERLAP)
+    assert len(prepared.windows) > 2
+    parts = run(model, records(*(record.sequence[w.start : w.stop] for w in prepared.windows)))
+    weights = np.array([len(window.tokens) for window in prepared.windows], dtype=np.float32)
+    (found,) = run(model, [record])
+    mean = np.average([part.logits for part in parts], axis=0, weights=weights)
+    np.testing.assert_allclose(found.logits, mean, atol=1e-4)
+    assert found.targets.tolist() == [int(mean[part].argmax()) for part in model.classifier.ranks.slices]
+    starts = np.concatenate([part.spans[:, 0] + w.start for part, w in zip(parts, prepared.windows, strict=True)])
+    order = np.argsort(starts, kind="stable")
+    np.testing.assert_array_equal(found.spans[:, 0], starts[order])
+    np.testing.assert_allclose(found.mask, np.concatenate([part.mask for part in parts])[order], atol=1e-5)
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_every_record_has_a_status(model: Model, check: bool) -> None:
+    given = records(ODD[0], sequence(3, 500), *ODD[1:], sequence(4, 100))
+    found = run(model, given, check=check)
+    assert [item.record for item in found] == given
+    assert [item.index for item in found] == list(range(len(given)))
+    assert [item.status for item in found] == [ODD_STATUS[0], Status.ok, *ODD_STATUS[1:], Status.ok]
+    for item in found:
+        if item.status is not Status.ok:
+            assert item.spans.shape == (0, 2)
+            assert item.mask.shape == (0, 1)
+            assert (item.targets == -1).all()
+            assert (item.logits == 0).all()
+            assert item.masked_logits is item.inverse_logits is None
+
+
+def test_nothing_but_odd_records(model: Model) -> None:
+    assert [item.status for item in run(model, records(*ODD), check=True)] == ODD_STATUS
+    assert run(model, []) == []
+
+
+def test_neighbours_do_not_matter(model: Model) -> None:
+    rng = np.random.default_rng(5)
+    given = records(*(sequence(10 + i, int(n)) for i, n in enumerate(rng.integers(6, 1500, 25))), *ODD)
+    together = run(model, given, Engine(budget=700), check=True)
+    for item, record in zip(together, given, strict=True):
+        (alone,) = run(model, [record], check=True)
+        np.testing.assert_array_equal(alone.spans, item.spans)
+        np.testing.assert_allclose(alone.mask, item.mask, atol=1e-5)
+        np.testing.assert_allclose(alone.logits, item.logits, atol=1e-4)
+    values = np.concatenate([item.mask.ravel() for item in together])
+    assert values.std() > 0.1, "constant masks would pass every test here"
+
+
+def test_pools_do_not_show(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = records(*(sequence(40 + i, 300 + 90 * i) for i in range(12)), *ODD)
+    whole = run(model, given)
+    monkeypatch.setattr(module, "pools", lambda prepared: pools(prepared, 5))
+    for one, other in zip(whole, run(model, given), strict=True):
+        assert (one.index, one.status) == (other.index, other.status)
+        np.testing.assert_allclose(one.mask, other.mask, atol=1e-5)
+
+
+def test_pools_hold_whole_records_in_order(model: Model) -> None:
+    given = records(*(sequence(60 + i, 1000) for i in range(10)), *[""] * 20)
+    prepared = list(prepare(given, model.classifier, OVERLAP))
+    found = list(pools(prepared, 8))
+    assert [item for pool in found for item in pool] == prepared
+    assert len(found) > 3
+    assert all(sum(max(len(item.windows), 1) for item in pool[:-1]) < 8 for pool in found)
+
+
+def test_records_are_taken_lazily(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory is bounded by a pool: the second pool is not read before the first has been given out."""
+    monkeypatch.setattr(module, "pools", lambda prepared: pools(prepared, 4))
+    taken = 0
+
+    def source() -> Any:
+        nonlocal taken
+        for record in records(*(sequence(i, 50) for i in range(40))):
+            taken += 1
+            yield record
+
+    next(iter(explain(source(), model, Engine(), overlap=OVERLAP)))
+    assert taken == 4
+
+
+def test_check_classifies_the_hard_masks(model: Model) -> None:
+    """Against the classifier called by hand on one window."""
+    import torch
+
+    record = records(sequence(7, 300))[0]
+    (plain,) = run(model, [record])
+    assert plain.masked_logits is plain.inverse_logits is None
+    tau = float(np.quantile(plain.mask, 0.6))
+    (found,) = run(model, [record], check=True, tau=tau)
+    ids = torch.from_numpy(model.classifier.tokenizer.encode(record.sequence).ids[None].astype(np.int64))
+    attention = torch.ones_like(ids, dtype=torch.bool)
+    hard = torch.from_numpy((found.mask[:, 0] >= tau).astype(np.float32))[None]
+    assert 0 < hard.mean() < 1
+    with torch.inference_mode():
+        kept = model.classifier.network(ids, attention, hard, model.operator)[0].numpy()
+        rest = model.classifier.network(ids, attention, 1 - hard, model.operator)[0].numpy()
+    np.testing.assert_allclose(found.masked_logits, kept, atol=1e-4)
+    np.testing.assert_allclose(found.inverse_logits, rest, atol=1e-4)
+    assert np.abs(kept - rest).max() > 0.1
+
+
+def test_the_models_own_threshold_is_the_default(model: Model) -> None:
+    record = records(sequence(8, 300))[0]
+    own, same, other = (run(model, [record], check=True, tau=tau)[0] for tau in (None, model.threshold, 0.0))
+    np.testing.assert_array_equal(own.masked_logits, same.masked_logits)
+    assert (own.masked_logits != other.masked_logits).any()
+    np.testing.assert_allclose(other.masked_logits, other.logits, atol=1e-4)
+
+
+def test_windows_share_the_overlap(model: Model) -> None:
+    (prepared,) = prepare(records(sequence(9, 3000)), model.classifier, OVERLAP)
+    windows: list[Window] = prepared.windows
+    assert all(len(window.tokens) <= model.classifier.network.max_tokens for window in windows)
+    shared = [a.stop - b.start for a, b in pairwise(windows)]
+    assert min(shared) >= OVERLAP

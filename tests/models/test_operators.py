@@ -1,0 +1,277 @@
+"""The three masking operators on the encoders that are built: what m = 1, m = 0 and what is in between must do."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from seqmask.errors import SeqmaskError
+from seqmask.models.classifier import Classifier
+from seqmask.models.operators import OPERATORS, blend, gate_attention, scale
+from seqmask.models.selftest import LEVELS, check_operator, respond
+from seqmask.sequences.tokens import CLS, MASK, PAD, SEP
+
+SIZES = (3, 5)
+SHAPE = {
+    "vocab_size": 69,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+    "max_position_embeddings": 64,
+    "pad_token_id": PAD,
+}
+NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+ENCODERS = {
+    "bert": {"model_type": "bert", "type_vocab_size": 1, "layer_norm_eps": 1e-5, **NO_DROPOUT},
+    # Nucleotide Transformer: rotary positions, no LayerNorm after the embeddings but one in front of each block
+    "esm": {
+        "model_type": "esm",
+        "position_embedding_type": "rotary",
+        "emb_layer_norm_before": False,
+        "token_dropout": False,
+        "mask_token_id": MASK,
+        **NO_DROPOUT,
+    },
+    # ESM-2 as published: embeddings are rescaled by the share of [MASK] tokens
+    "esm token dropout": {
+        "model_type": "esm",
+        "position_embedding_type": "rotary",
+        "emb_layer_norm_before": False,
+        "token_dropout": True,
+        "mask_token_id": MASK,
+        **NO_DROPOUT,
+    },
+    "modernbert": {
+        "model_type": "modernbert",
+        "embedding_dropout": 0.0,
+        "attention_dropout": 0.0,
+        "mlp_dropout": 0.0,
+        "cls_token_id": CLS,
+        "bos_token_id": CLS,
+        "sep_token_id": SEP,
+        "eos_token_id": SEP,
+    },
+}
+CASES = [(name, operator) for name in ENCODERS for operator in ("scale", "blend")] + [("bert", "gate")]
+
+
+@pytest.fixture(autouse=True)
+def _one_seed():
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(3)
+        yield
+
+
+def network(name: str, operator: str = "blend") -> Classifier:
+    """Random weights, large enough for a response: embeddings of size 1, as after training, layers of .1."""
+    classifier = Classifier({**SHAPE, **ENCODERS[name]}, SIZES, operator).eval()
+    for parameter, weight in classifier.named_parameters():
+        if weight.ndim == 2:
+            weight.normal_(std=1.0 if "embeddings" in parameter else 0.1)
+    return classifier
+
+
+def some_ids(rows: int = 6, width: int = 20) -> tuple[torch.Tensor, torch.Tensor]:
+    ids = torch.randint(5, SHAPE["vocab_size"], (rows, width))
+    return ids, torch.ones_like(ids, dtype=torch.bool)
+
+
+@pytest.mark.parametrize(("name", "operator"), CASES)
+def test_mask_of_ones_changes_nothing(name, operator):
+    classifier = network(name)
+    ids, attention = some_ids()
+    attention[1, 12:] = False
+    ids[1, 12:] = PAD
+    plain = classifier(ids, attention)
+    assert plain.shape == (6, sum(SIZES))
+    assert plain.std() > 0.01
+    torch.testing.assert_close(classifier(ids, attention, torch.ones(ids.shape), operator), plain, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "operator"), CASES)
+def test_mask_of_zeros_hides_everything(name, operator):
+    """All sequences of one length look the same: no token, position or rescaling leaks."""
+    classifier = network(name)
+    ids, attention = some_ids()
+    hidden = classifier(ids, attention, torch.zeros(ids.shape), operator)
+    assert torch.isfinite(hidden).all()
+    torch.testing.assert_close(hidden, hidden[:1].expand_as(hidden), rtol=0, atol=1e-5)
+    plain = classifier(ids, attention)
+    assert (hidden - plain).abs().max() > 0.01
+
+
+@pytest.mark.parametrize(("name", "operator"), CASES)
+def test_padding_changes_nothing(name, operator):
+    classifier = network(name)
+    ids, attention = some_ids(4, 12)
+    mask = torch.rand(ids.shape)
+    wide = torch.cat([ids, torch.full((4, 7), PAD)], dim=1)
+    shown = torch.cat([attention, torch.zeros(4, 7, dtype=torch.bool)], dim=1)
+    junk = torch.cat([mask, torch.rand(4, 7)], dim=1)  # whatever the mask says of padding
+    for of_plain, of_wide in (((), ()), ((mask, operator), (junk, operator))):
+        torch.testing.assert_close(
+            classifier(wide, shown, *of_wide), classifier(ids, attention, *of_plain), rtol=0, atol=1e-4
+        )
+
+
+@pytest.mark.parametrize(("name", "operator"), CASES)
+def test_hiding_one_token_is_local_and_counts(name, operator):
+    """Rows are masked on their own, and a hidden token's identity does not matter any more."""
+    classifier = network(name)
+    ids, attention = some_ids()
+    mask = torch.ones(ids.shape)
+    mask[2, 5] = 0
+    masked, plain = classifier(ids, attention, mask, operator), classifier(ids, attention)
+    others = torch.arange(len(ids)) != 2
+    torch.testing.assert_close(masked[others], plain[others], rtol=0, atol=1e-5)
+    assert (masked[2] - plain[2]).abs().max() > 1e-4
+    swapped = ids.clone()
+    swapped[2, 5] = (ids[2, 5] - 4) % 60 + 5
+    assert swapped[2, 5] != ids[2, 5]
+    torch.testing.assert_close(classifier(swapped, attention, mask, operator), masked, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_special_tokens_are_never_masked(operator):
+    classifier = network("bert")
+    ids, attention = some_ids()
+    ids[:, 0], ids[:, -1] = CLS, SEP
+    mask = torch.rand(ids.shape)
+    other = mask.clone()
+    other[:, 0] = other[:, -1] = 0
+    torch.testing.assert_close(
+        classifier(ids, attention, mask, operator), classifier(ids, attention, other, operator), rtol=0, atol=0
+    )
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_half_a_mask_is_neither_end(operator):
+    classifier = network("bert")
+    ids, attention = some_ids()
+    full, half, none = (classifier(ids, attention, torch.full(ids.shape, m), operator) for m in (1.0, 0.5, 0.0))
+    assert (half - full).abs().max() > 1e-3 or operator == "gate"  # the same gate on every token is no gate
+    assert (half - none).abs().max() > 1e-3
+    uneven = torch.where(torch.arange(ids.shape[1]) % 2 == 0, 0.5, 1.0).expand(ids.shape)
+    assert (classifier(ids, attention, uneven, operator) - full).abs().max() > 1e-3
+
+
+def test_the_stored_operator_is_the_default():
+    ids, attention = some_ids()
+    mask = torch.rand(ids.shape)
+    for operator in OPERATORS:
+        classifier = network("bert", operator)
+        given = classifier(ids, attention, mask, operator)
+        torch.testing.assert_close(classifier(ids, attention, mask), given, rtol=0, atol=0)
+
+
+def test_the_mask_is_gone_after_an_error():
+    classifier = network("bert")
+    ids, attention = some_ids()
+    plain = classifier(ids, attention)
+    with pytest.raises(RuntimeError):
+        classifier(ids, attention, torch.zeros(6, 21), "scale")
+    with pytest.raises(RuntimeError), classifier.site.masked(torch.zeros(6, 20), "scale"):
+        raise RuntimeError
+    torch.testing.assert_close(classifier(ids, attention), plain, rtol=0, atol=0)
+
+
+def test_formulas_by_hand():
+    hidden, baseline = torch.tensor([[[2.0, 4.0], [1.0, 1.0]]]), torch.tensor([[[0.0, 8.0], [3.0, 3.0]]])
+    mask = torch.tensor([[0.25, 1.0]])
+    assert scale(hidden, mask, baseline).tolist() == [[[0.5, 1.0], [1.0, 1.0]]]
+    assert blend(hidden, mask, baseline).tolist() == [[[0.5, 7.0], [1.0, 1.0]]]
+    logits = gate_attention(torch.tensor([[True, True, False]]), torch.tensor([[1.0, 0.5, 1.0]]), torch.float32)
+    assert logits.shape == (1, 1, 3, 3)
+    assert logits[0, 0, 2, :2].exp().tolist() == [1.0, 0.5]
+    assert logits[0, 0, 0, 2] < -1e30
+
+
+@pytest.mark.parametrize("name", ["esm", "modernbert"])
+def test_gate_needs_bert(name):
+    classifier = network(name)
+    ids, attention = some_ids()
+    expected = f"operator gate needs a BERT encoder, not '{name}'"
+    with pytest.raises(SeqmaskError, match=expected):
+        classifier(ids, attention, torch.ones(ids.shape), "gate")
+    with pytest.raises(SeqmaskError, match=expected):
+        check_operator(classifier, "gate")
+    with pytest.raises(SeqmaskError, match=expected):
+        Classifier({**SHAPE, **ENCODERS[name]}, SIZES, "gate")
+
+
+# The self-test
+
+
+@pytest.mark.parametrize("name", ["esm", "esm token dropout"])
+def test_selftest_refuses_a_factor_in_front_of_a_layer_norm(name):
+    classifier = network(name)
+    with pytest.raises(SeqmaskError, match=r"LayerNorm.*use --operator blend"):
+        check_operator(classifier, "scale")
+    response = check_operator(classifier, "scale", force=True)
+    assert response.jump > 0.3  # LN(m e) = LN(e) until m is 0
+
+
+@pytest.mark.parametrize(
+    ("name", "operator"), [case for case in CASES if not ("esm" in case[0] and case[1] == "scale")]
+)
+def test_selftest_passes(name, operator):
+    classifier = network(name).train()
+    response = check_operator(classifier, operator)
+    assert classifier.training  # as it was
+    assert response.curve[0] == pytest.approx(0, abs=1e-6)
+    assert response.curve[-1] > 1e-4
+    assert response.identity < 1e-5
+    assert response.leak < 1e-5
+    assert response.jump < 0.1
+    assert response.summary.startswith("KL at m = 1: ")
+
+
+def test_selftest_refuses_faint_tokens():
+    """Post-LN with hardly any attention: LN(m h + tiny) = LN(h), so a tenth of a token is read like the whole."""
+    classifier = network("bert")
+    for parameter, weight in classifier.named_parameters():
+        if "output.dense" in parameter:
+            weight.mul_(0.01)
+    with pytest.raises(SeqmaskError, match=r"m = \.1 have 0\.\d% .*LayerNorm.*use --operator blend"):
+        check_operator(classifier, "scale")
+    check_operator(classifier, "blend")
+
+
+def test_selftest_of_soft_masks():
+    classifier = network("bert")
+    with pytest.raises(SeqmaskError, match="soft masks are empty here"):
+        check_operator(classifier, "scale", soft=True)
+    check_operator(classifier, "blend", soft=True)
+
+
+def test_selftest_refuses_what_changes_nothing():
+    classifier = network("bert")
+    classifier.head.weight.zero_()
+    with pytest.raises(SeqmaskError, match=r"changes nothing.*use --operator gate"):
+        check_operator(classifier, "blend")
+
+
+def test_selftest_refuses_leaks_bad_hooks_and_nan(monkeypatch):
+    good = respond(network("bert"), "blend")
+    for change, found in (
+        ({"leak": 0.1}, "predictions still differ by 0.1"),
+        ({"identity": 0.1}, "a mask of ones changes the logits by 0.1"),
+        ({"identity": float("nan")}, "not finite"),
+        ({"curve": (*good.curve[:-1], float("nan"))}, "not finite"),
+    ):
+        bad = dataclasses.replace(good, **change)
+        monkeypatch.setattr("seqmask.models.selftest.respond", lambda *_, bad=bad: bad)
+        with pytest.raises(SeqmaskError, match=found):
+            check_operator(network("bert"), "blend")
+        assert check_operator(network("bert"), "blend", force=True) is bad
+
+
+def test_selftest_is_deterministic_and_curves_rise():
+    classifier = network("bert")
+    one, other = respond(classifier, "blend"), respond(classifier, "blend")
+    assert one == other
+    assert len(one.curve) == len(LEVELS)
+    assert list(one.curve) == sorted(one.curve)

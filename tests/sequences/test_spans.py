@@ -1,0 +1,117 @@
+"""Span arithmetic against loops over single nucleotides."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from seqmask.sequences.spans import lengths, means, runs, shift, spread
+
+
+def spread_by_loop(values, spans, length):
+    """Mean over covering spans, nucleotide by nucleotide."""
+    track = np.full(length, np.nan)
+    for i in range(length):
+        covering = [
+            value for value, (start, stop) in zip(values.tolist(), spans.tolist(), strict=True) if start <= i < stop
+        ]
+        if covering:
+            track[i] = np.mean(covering)
+    return track
+
+
+def random_spans(rng, length, count):
+    """Sorted by start, of any overlap."""
+    ends = np.sort(rng.integers(0, length + 1, (count, 2)), axis=1)
+    return ends[np.argsort(ends[:, 0], kind="stable")].astype(np.int32)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_spread_is_the_mean_over_covering_spans(seed):
+    rng = np.random.default_rng(seed)
+    for _ in range(40):
+        length, count = int(rng.integers(1, 60)), int(rng.integers(0, 12))
+        spans = random_spans(rng, length, count)
+        values = rng.random(count, dtype=np.float32)
+        track = spread(values, spans, length)
+        assert track.shape == (length,)
+        assert track.dtype == np.float32
+        np.testing.assert_allclose(track, spread_by_loop(values, spans, length), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_spread_of_spans_that_do_not_overlap(seed):
+    """The values themselves, to the last bit down to 2**-16, and NaN in the gaps."""
+    rng = np.random.default_rng(seed)
+    for _ in range(20):
+        spans = np.sort(rng.choice(80, 2 * int(rng.integers(0, 9)), replace=False)).reshape(-1, 2).astype(np.int32)
+        values = (rng.random(len(spans), dtype=np.float32) + np.float32(2**-16)).astype(np.float32)
+        np.testing.assert_array_equal(
+            spread(values, spans, 80), spread_by_loop(values, spans, 80).astype(np.float32), strict=True
+        )
+
+
+def test_spread_by_hand():
+    # Two 4-mers that share two nucleotides: .25, .25, the mean of both twice, .75, .75; then a gap
+    spans = np.array([[0, 4], [2, 6]], dtype=np.int32)
+    track = spread(np.array([0.25, 0.75], dtype=np.float32), spans, 8)
+    np.testing.assert_array_equal(track, np.array([0.25, 0.25, 0.5, 0.5, 0.75, 0.75, np.nan, np.nan], np.float32))
+
+
+def test_spread_is_the_same_alone_and_beside_others():
+    """To the last bit: a result must not depend on what was computed with it."""
+    rng = np.random.default_rng(7)
+    starts = np.arange(0, 300, 2)
+    spans = np.stack([starts, starts + 6], axis=1).astype(np.int32)
+    values = rng.random((4, len(spans)), dtype=np.float32)
+    length = int(spans[-1, 1])
+    alone = np.concatenate([spread(row, spans, length) for row in values])
+    beside = np.concatenate([shift(spans, np.full(len(spans), i * length)) for i in range(4)])
+    np.testing.assert_array_equal(spread(values.ravel(), beside, 4 * length), alone)
+
+
+def runs_by_loop(kept):
+    found, start = [], None
+    for i, on in enumerate([*kept.tolist(), False]):
+        if on and start is None:
+            start = i
+        if not on and start is not None:
+            found.append([start, i])
+            start = None
+    return found
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 1.0])
+def test_runs(share):
+    rng = np.random.default_rng(3)
+    for length in (0, 1, 2, 5, 50):
+        for _ in range(10):
+            kept = rng.random(length) < share
+            spans = runs(kept)
+            assert spans.shape == (len(spans), 2)
+            assert spans.dtype == np.int32
+            assert spans.tolist() == runs_by_loop(kept)
+            again = np.zeros(length, dtype=bool)
+            for start, stop in spans.tolist():
+                again[start:stop] = True
+            assert (again == kept).all()
+
+
+def test_lengths_and_shift():
+    spans = np.array([[0, 4], [2, 2], [7, 10]], dtype=np.int32)
+    assert lengths(spans).tolist() == [4, 0, 3]
+    moved = shift(spans, np.array([10, 0, 100]))
+    assert moved.tolist() == [[10, 14], [2, 2], [107, 110]]
+    assert moved.dtype == np.int32
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_means_over_runs(seed):
+    rng = np.random.default_rng(seed)
+    for length in (1, 2, 30):
+        kept = rng.random(length) < 0.6
+        kept[-1] |= seed % 2 == 0  # a span that reaches the end
+        spans, values = runs(kept), rng.random(length, dtype=np.float32)
+        if len(spans):
+            expected = [values[start:stop].astype(float).mean() for start, stop in spans.tolist()]
+            np.testing.assert_allclose(means(values, spans), expected, rtol=1e-12)

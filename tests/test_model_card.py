@@ -1,0 +1,381 @@
+"""`benchmarks/model_card.py`: a card from small JSON files, every figure of which is known."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import re
+import sys
+from dataclasses import fields
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import typer
+
+from seqmask.cli import app
+from seqmask.config import ClassifierOptions, ExplainerOptions, to_json
+
+ROOT = Path(__file__).resolve().parent.parent
+Json = dict[str, Any]
+
+
+def load() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("model_card", ROOT / "benchmarks" / "model_card.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["model_card"] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+card = load()
+
+
+# Small files
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+CLASSIFIER, EXPLAINER = b"classifier weights", b"explainer weights"
+ENCODER = {
+    "model_type": "bert",
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "max_position_embeddings": 128,
+}
+POINT = {"threshold": 0.25, "area": 0.2, "kept": [0.99, 0.96], "removed": [0.4, 0.1]}
+OTHER_POINT = {"threshold": 0.5, "area": 0.1, "kept": [0.9, 0.7], "removed": [0.8, 0.5]}
+TRAINED_ON = {"small.fasta.gz": "d" * 64, "small.tsv": "e" * 64}
+SCORED = {
+    "accuracy": 0.911,
+    "balanced_accuracy": 0.822,
+    "majority_rate": 0.533,
+    "accuracy_all": 0.844,
+    "known": 90,
+    "labelled": 100,
+}
+BASELINE = {
+    "settings": {"k": 5, "both_strands": True, "min_per_class": 20},
+    "scores": [
+        {
+            "crop": crop,
+            "rank": "domain",
+            "split": "test",
+            "labelled": 100,
+            "known": 90,
+            "accuracy": 0.711,
+            "accuracy_known": accuracy,
+            "balanced": 0.6,
+            "balanced_known": 0.655,
+        }
+        for crop, accuracy in ((None, 0.777), (300, 0.111))
+    ],
+}
+
+
+def classifier_options() -> Json:
+    options = ClassifierOptions(
+        sequences=[Path("/data/far away/small.fasta.gz")],
+        labels=Path("/data/small.tsv"),
+        output=Path("/scratch/run/classifier"),
+        ranks=("domain", "genus"),
+        size="tiny",
+        seed=7,
+    )
+    return to_json(options)
+
+
+def explainer_options() -> Json:
+    options = ExplainerOptions(
+        classifier=Path("/scratch/run/classifier"),
+        sequences=[Path("/data/small.fasta.gz")],
+        labels=Path("/data/small.tsv"),
+        output=Path("/scratch/run/model"),
+        mask_per_rank=True,
+        resume=True,
+    )
+    return to_json(options)
+
+
+def model_directory(directory: Path) -> Path:
+    directory.mkdir()
+    (directory / "classifier.safetensors").write_bytes(CLASSIFIER)
+    (directory / "explainer.safetensors").write_bytes(EXPLAINER)
+    content: dict[str, Json] = {
+        "classifier": {
+            "encoder": ENCODER,
+            "settings": {"options": classifier_options(), "data_sha256": TRAINED_ON},
+        },
+        "classifier-report": {
+            "classifier_sha256": digest(CLASSIFIER),
+            "parameters": 381153,
+            "splits": {"test": {"domain": SCORED, "genus": {**SCORED, "known": 40, "accuracy": 0.123}}},
+        },
+        "explainer": {
+            "encoder": ENCODER,
+            "tracks": 1,
+            "operator": "blend",
+            "threshold": 0.25,
+            "classifier_sha256": digest(CLASSIFIER),
+            "settings": {
+                "options": explainer_options(),
+                "data_sha256": {"small.fasta.gz": "d" * 64},
+                "validation": POINT,
+            },
+        },
+        "explainer-report": {
+            "explainer_sha256": digest(EXPLAINER),
+            "threshold": 0.25,
+            "validation": [{"step": 1, "frontier": []}, {"step": 2, "frontier": [OTHER_POINT, POINT]}],
+        },
+        "tokenizer": {"type": "kmer", "k": 6, "stride": 5},
+        "labels": {"ranks": [{"name": "domain", "classes": ["A", "B"]}, {"name": "genus", "classes": ["x", "y", "z"]}]},
+    }
+    for name, data in content.items():
+        (directory / f"{name}.json").write_text(json.dumps(data))
+    return directory
+
+
+def score(accuracy: float) -> Json:
+    return {"accuracy": accuracy, "interval": [accuracy - 0.05, accuracy + 0.05]}
+
+
+def pair(masked: float, inverse: float) -> Json:
+    return {"masked": score(masked), "inverse": score(inverse)}
+
+
+def rank_report(full: float) -> Json:
+    point = {"kept": 0.61, "removed": 0.92}
+    shares = {"0.05": point, "0.1": point, "0.2": point, "0.4": {"kept": 0.85, "removed": 0.43}}
+    faithful = {"comprehensiveness": 0.171, "sufficiency": 0.282}
+    return {
+        "full": score(full),
+        "majority_rate": 0.535,
+        "rows": {
+            "seqmask": pair(0.875, 0.316),
+            "seqmask (soft)": pair(0.866, 0.477),
+            "random": pair(0.755, 0.814),
+            "constant (soft)": pair(0.744, 0.733),
+        },
+        "best_control": {"name": "random", "accuracy": 0.755, "gap": 0.12},
+        "fractions": {"seqmask": shares, "random": shares},
+        "eraser": {"seqmask": faithful, "random": faithful},
+    }
+
+
+def report() -> Json:
+    spread = {"mean": 0.211, "median": 0.199, "p5": 0.05, "p95": 0.4}
+    return {
+        "report": "evaluate",
+        "seqmask_version": "0.1.0",
+        "classifier_sha256": digest(CLASSIFIER),
+        "explainer_sha256": digest(EXPLAINER),
+        "operator": "blend",
+        "against": "true labels",
+        "split": "test",
+        "data_sha256": {"other.fasta": "f" * 64},
+        "left_out": 1,
+        "seed": 1,
+        "sequences": 99,
+        "threshold": 0.25,
+        "ranks": {"domain": rank_report(0.9), "genus": rank_report(float("nan"))},
+        "mask": {
+            "area": spread,
+            "soft_area": spread,
+            "binarity": 0.8,
+            "variation": 0.3,
+            "segments": 4.25,
+            "median_segment_nt": 18.0,
+        },
+        "red_flags": ["genus: something speaks against it"],
+    }
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, Path]:
+    paths = {name: tmp_path / f"{name}.json" for name in ("report", "baseline")}
+    paths["report"].write_text(json.dumps(report()))
+    paths["baseline"].write_text(json.dumps(BASELINE))
+    paths["recipe"] = tmp_path / "recipe.md"
+    paths["recipe"].write_text("## Known biases\nWhat a person has written.\n")
+    return {"model": model_directory(tmp_path / "model"), "output": tmp_path / "cards" / "toy.md", **paths}
+
+
+def make(files: dict[str, Path], *more: str) -> str:
+    words = [files["model"], files["report"], "--recipe", files["recipe"], "-o", files["output"]]
+    card.main([*map(str, words), *more])
+    text: str = files["output"].read_text()
+    return text
+
+
+def cells(text: str, *begin: str) -> list[list[str]]:
+    """The rows of all tables that begin with these cells."""
+    rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in text.splitlines() if line[:1] == "|"]
+    return [row for row in rows if row[: len(begin)] == list(begin)]
+
+
+def commands(text: str) -> list[str]:
+    """The two training commands, each as one line."""
+    joined = text.replace(" \\\n", " ")
+    return [" ".join(line.split()) for line in joined.splitlines() if line.strip().startswith("seqmask train-")]
+
+
+# What the card says
+
+
+def test_card_is_written_twice_and_holds_the_prose(files: dict[str, Path]) -> None:
+    text = make(files)
+    assert (files["model"] / "README.md").read_text() == text
+    assert text.startswith("# Model card: toy\n")
+    assert "## Known biases\nWhat a person has written.\n" in text
+    assert "381,153 parameters" in text
+    assert "6-mers every 5 nt; windows of up to 641 nt" in text  # 6 + 5 * 127
+    assert cells(text, "classes") == [["classes", "2 domain, 3 genus"]]
+    assert digest(EXPLAINER) in text
+
+
+def test_commands_are_whole_and_name_no_machine(files: dict[str, Path]) -> None:
+    text = make(files)
+    classifier, explainer = commands(text)
+    assert classifier.startswith(
+        "seqmask train-classifier small.fasta.gz --labels small.tsv --output classifier --ranks domain,genus"
+    )
+    assert "--size tiny --kmer 6 " in classifier
+    assert "--seed 7" in classifier
+    assert "--classifier classifier" in explainer
+    assert "--mask-per-rank" in explainer
+    assert "--soft" not in explainer  # off
+    assert "--resume" not in explainer
+    assert "Explainer was stopped and gone on with" in text
+    assert "/data" not in text
+    assert "/scratch" not in text
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("train-classifier", ClassifierOptions), ("train-explainer", ExplainerOptions)]
+)
+def test_every_option_has_the_flag_that_the_card_gives_it(name: str, options: type) -> None:
+    """An option that a later version adds must be in the command, or be left out on purpose."""
+    parameters = typer.main.get_command(app).commands[name].params  # type: ignore[attr-defined]
+    flags = {flag for parameter in parameters for flag in parameter.opts}
+    wanted = {card.flag(field.name) for field in fields(options) if field.name not in card.LEFT_OUT}
+    assert wanted <= flags
+    assert {"--device", "--precision", "--threads"} <= flags
+
+
+def test_accuracy_beside_the_baseline(files: dict[str, Path]) -> None:
+    text = make(files, "--baseline", str(files["baseline"]))
+    own = ["`test`", "domain", "0.911", "0.822", "0.533", "90 of 100", "0.844"]
+    assert [*own, "0.777", "0.655", "90 of 100", "0.711"] in cells(text, "`test`")  # not the one on crops
+    assert cells(text, "`test`", "genus")[0][-4:] == ["n/a"] * 4
+    assert "5-mer counts, both strands as one" in text
+    assert "compare *all labelled* only" not in text
+
+
+def test_baseline_of_other_classes_is_called_so(files: dict[str, Path]) -> None:
+    other = json.loads(files["baseline"].read_text())
+    other["scores"][0]["known"] = 80
+    files["baseline"].write_text(json.dumps(other))
+    text = make(files, "--baseline", str(files["baseline"]))
+    assert "compare *all labelled* only" in " ".join(text.split())
+
+
+def test_without_baseline_there_is_no_column_for_it(files: dict[str, Path]) -> None:
+    text = make(files)
+    assert cells(text, "`test`", "domain") == [
+        ["`test`", "domain", "0.911", "0.822", "0.533", "90 of 100", "0.844"],
+    ]
+    assert "k-mers:" not in text
+
+
+def test_threshold_and_its_frontier(files: dict[str, Path]) -> None:
+    text = make(files)
+    assert cells(text, "**chosen** 0.25000") == [["**chosen** 0.25000", "0.200", "0.990 / 0.400", "0.960 / 0.100"]]
+    assert cells(text, "0.50000") == [["0.50000", "0.100", "0.900 / 0.800", "0.700 / 0.500"]]
+    assert "the chosen threshold keeps 0.960 at area 0.200." in " ".join(text.split())
+
+
+def test_best_trade_is_no_success(files: dict[str, Path]) -> None:
+    path = files["model"] / "explainer.json"
+    data = json.loads(path.read_text())
+    data["settings"]["validation"] = OTHER_POINT
+    path.write_text(json.dumps(data))
+    assert "**the best trade keeps 0.700 at area 0.100**" in " ".join(make(files).split())
+
+
+def test_evaluation_tables(files: dict[str, Path]) -> None:
+    text = make(files)
+    headline = ["0.875 (0.825-0.925)", "0.316 (0.266-0.366)", "0.814", "0.535", "0.755 `random`", "+0.120"]
+    assert ["domain", "0.900 (0.850-0.950)", *headline] in cells(text, "domain")
+    assert ["genus", "n/a (n/a-n/a)", *headline] in cells(text, "genus")
+    assert cells(text, "`seqmask`") == [["`seqmask`", "0.875 / 0.316", "0.875 / 0.316"]]
+    assert cells(text, "`seqmask (soft)`") == [["`seqmask (soft)`", "0.866 / 0.477", "0.866 / 0.477"]]
+    assert cells(text, "`constant (soft)`") == [["`constant (soft)`", "0.744 / 0.733", "0.744 / 0.733"]]
+    assert ["rank", "order", "5 %", "10 %", "20 %", "40 %"] in cells(text, "rank")
+    assert ["domain", "`random`", *["0.610 / 0.920"] * 3, "0.850 / 0.430"] in cells(text, "domain")
+    assert ["domain", "0.171 / 0.282", "0.171 / 0.282"] in cells(text, "domain")
+    shape = ["all", "0.211", "0.199", "0.050-0.400", "0.211", "0.800", "0.300", "4.2", "18 nt"]
+    assert cells(text, "all") == [shape]
+    assert "- genus: something speaks against it" in text
+    assert cells(text, "red flags") == [["red flags", "1 on split `test`"]]
+    assert f"`other.fasta` (SHA-256 `{'f' * 64}`)" in " ".join(text.split())
+    assert "not the model's own threshold" not in text
+
+
+def test_mask_of_each_rank_and_another_threshold(files: dict[str, Path]) -> None:
+    data = report()
+    shape = data.pop("mask")
+    for rank in data["ranks"].values():
+        rank["mask"] = shape
+    files["report"].write_text(json.dumps({**data, "threshold": 0.3, "red_flags": []}))
+    text = make(files)
+    assert len([row for row in cells(text) if row[-1] == "18 nt"]) == 2
+    assert "**This is not the model's own threshold.**" in " ".join(text.split())
+    assert "Red flags: none." in text
+
+
+# What it refuses
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"explainer_sha256": "0" * 64}, "is about Explainer 000000000000"),
+        ({"classifier_sha256": "0" * 64}, "is about classifier 000000000000"),
+        ({"report": "else"}, "not written by"),
+    ],
+)
+def test_report_of_another_model(files: dict[str, Path], change: Json, message: str) -> None:
+    files["report"].write_text(json.dumps({**report(), **change}))
+    with pytest.raises(SystemExit, match=message):
+        make(files)
+    assert not files["output"].exists()
+
+
+def test_weights_that_the_reports_do_not_describe(files: dict[str, Path]) -> None:
+    (files["model"] / "explainer.safetensors").write_bytes(b"others")
+    with pytest.raises(SystemExit, match=r"explainer-report\.json: is about Explainer"):
+        make(files)
+
+
+def test_missing_files(files: dict[str, Path]) -> None:
+    files["recipe"].unlink()
+    with pytest.raises(SystemExit, match="write the card's prose there"):
+        make(files)
+    (files["model"] / "labels.json").unlink()
+    with pytest.raises(SystemExit, match="cannot be read"):
+        make(files)
+
+
+def test_recipes_hold_no_figures() -> None:
+    """Figures come from the JSON files; in the prose they would go stale."""
+    for path in (ROOT / "recipes").glob("*.md"):
+        text = re.sub(r"September \d+|\d+-mers|[A-Za-z]+\d", "", path.read_text())
+        assert re.findall(r"[\d%].*", text) == [], path.name

@@ -1,0 +1,222 @@
+"""The training loop: a resumed run is the run, a stop signal costs nothing, and nonsense ends it."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from seqmask.errors import InputError, SeqmaskError
+from seqmask.models.checkpoint import weights_sha256
+from seqmask.models.classifier import Classifier
+from seqmask.models.encoders import configuration
+from seqmask.sequences.tokens import KmerTokenizer
+from seqmask.training.dataset import Corpus, CropLaw, TrainingBatch, batches
+from seqmask.training.fit import Checkpoints, Progress, Schedule, fit
+from seqmask.training.objectives import ClassifierObjective
+
+STEPS = 14
+TOKENIZER = KmerTokenizer(3, 3)
+CPU = torch.device("cpu")
+
+
+def corpus() -> Corpus:
+    rng = np.random.default_rng(0)
+    texts = ["".join(rng.choice(list("ACGT"), int(n))) for n in rng.integers(20, 90, 40)]
+    return Corpus.of(texts, rng.integers(-1, 2, (40, 2)))
+
+
+def objective(seed: int = 1) -> ClassifierObjective:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = Classifier(configuration("tiny", TOKENIZER.vocabulary_size, 24), (2, 2), "blend")
+    return ClassifierObjective(network, 0.5, 1, CPU)
+
+
+def stream(first: int) -> Iterator[TrainingBatch]:
+    # Small enough that an epoch ends within the run
+    return batches(corpus(), TOKENIZER, CropLaw(20, 72), 120, 1, first)
+
+
+def train(checkpoints: Checkpoints | None = None, **options: Any) -> tuple[str, list[dict[str, float]]]:
+    of = objective()
+    rows = fit(of, stream, Schedule(STEPS, 3e-3), checkpoints=checkpoints, **options)
+    return weights_sha256(of.trained), rows
+
+
+class Stop(Exception):
+    """Power failure."""
+
+
+def stop_at(step: int) -> Any:
+    def report(progress: Progress) -> None:
+        if progress.step == step:
+            raise Stop
+
+    return report
+
+
+@pytest.fixture(scope="module")
+def whole() -> tuple[str, list[dict[str, float]]]:
+    """The run that nobody disturbed."""
+    return train()
+
+
+def test_the_run_learns(whole: tuple[str, list[dict[str, float]]]) -> None:
+    assert whole[0] != weights_sha256(objective().trained)
+    assert [row["step"] for row in whole[1]] == list(range(STEPS))
+    kinds = {key.split("_")[0] for row in whole[1] for key in row}
+    assert {"full", "masked"} <= kinds, "both kinds of batches must occur for the tests below to mean anything"
+
+
+@pytest.mark.parametrize("at", [2, 7, STEPS])
+def test_resume_gives_exactly_the_same_weights(
+    tmp_path: Path, whole: tuple[str, list[dict[str, float]]], at: int
+) -> None:
+    """Stopped in step `at`: the checkpoint is that of the step before."""
+    path = tmp_path / "checkpoint.safetensors"
+    with pytest.raises(Stop):
+        train(Checkpoints(path, minutes=0), report=stop_at(at))
+    digest, rows = train(Checkpoints(path, minutes=1e9, resume=True))
+    assert digest == whole[0]
+    assert rows == whole[1][at - 1 :]
+
+
+def test_without_resume_a_checkpoint_is_not_looked_at(
+    tmp_path: Path, whole: tuple[str, list[dict[str, float]]]
+) -> None:
+    path = tmp_path / "checkpoint.safetensors"
+    path.write_bytes(b"of an older run")
+    digest, rows = train(Checkpoints(path, minutes=1e9))
+    assert (digest, len(rows)) == (whole[0], STEPS)
+
+
+def test_resume_without_a_checkpoint_begins(tmp_path: Path, whole: tuple[str, list[dict[str, float]]]) -> None:
+    checkpoints = Checkpoints(tmp_path / "none", resume=True)
+    assert not checkpoints.waiting
+    assert train(checkpoints)[0] == whole[0]
+
+
+def test_sigterm_writes_a_checkpoint(tmp_path: Path, whole: tuple[str, list[dict[str, float]]]) -> None:
+    path = tmp_path / "checkpoint.safetensors"
+
+    def report(progress: Progress) -> None:
+        if progress.step == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SeqmaskError, match=r"stopped by SIGTERM after step 5; go on with --resume"):
+        train(Checkpoints(path, minutes=1e9), report=report)
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert [item.name for item in tmp_path.iterdir()] == [path.name]
+    digest, rows = train(Checkpoints(path, minutes=1e9, resume=True))
+    assert (digest, rows[0]["step"]) == (whole[0], 5)
+
+
+def test_other_options_are_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.safetensors"
+    options = {"seed": 1, "learning_rate": 1e-3, "ranks": ["domain", "genus"], "k": 6}
+    with pytest.raises(Stop):
+        train(Checkpoints(path, minutes=0, fingerprint=options), report=stop_at(3))
+    stored = path.read_bytes()
+    for name, value in (("learning_rate", 2e-3), ("ranks", ["genus"])):
+        other = Checkpoints(path, minutes=0, resume=True, fingerprint=options | {name: value})
+        with pytest.raises(InputError, match=rf"written with other options \({name}\); give the same options"):
+            train(other)
+    assert path.read_bytes() == stored
+    _, rows = train(Checkpoints(path, minutes=1e9, resume=True, fingerprint=dict(options)))
+    assert rows[0]["step"] == 2
+
+
+@pytest.mark.parametrize("data", [b"", b"not a checkpoint", b"\x08" + bytes(15)])
+def test_a_broken_checkpoint_is_an_input_error(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "checkpoint.safetensors"
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"not a readable checkpoint.*leave out --resume"):
+        train(Checkpoints(path, resume=True))
+
+
+def test_remove(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.safetensors"
+    path.touch()
+    Checkpoints(path).remove()
+    assert not path.exists()
+    Checkpoints(path).remove()
+    Checkpoints().remove()
+
+
+class Line(nn.Module):
+    """y = weight * x, and a parameter that nobody may touch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(0.0))
+        self.frozen = nn.Parameter(torch.tensor(3.0), requires_grad=False)
+
+
+class Toy:
+    """(weight - target)^2; loss_at makes the loss of one step what it is not."""
+
+    def __init__(self, wrong: dict[int, float] | None = None) -> None:
+        self.trained, self.wrong, self.progress = Line(), wrong or {}, []
+
+    def loss(self, batch: int, progress: float) -> tuple[Tensor, dict[str, float]]:
+        self.progress.append(progress)
+        loss = (self.trained.weight - 2.0).square()
+        return loss * self.wrong.get(batch, 1.0), {"weight": float(self.trained.weight.detach())}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_ends_the_run(value: float, tmp_path: Path) -> None:
+    toy = Toy({4: value})
+    path = tmp_path / "checkpoint.safetensors"
+    with pytest.raises(SeqmaskError, match=r"toy: the loss is not finite at step 4; try a lower --learning-rate"):
+        fit(toy, itertools.count, Schedule(10, 0.1), name="toy", checkpoints=Checkpoints(path, minutes=1e9))
+    assert torch.isfinite(toy.trained.weight), "the weights of the step before are still there"
+    assert not path.exists()
+
+
+def test_learns_and_leaves_frozen_parameters_alone() -> None:
+    toy = Toy()
+    rows = fit(toy, itertools.count, Schedule(100, 0.1, weight_decay=0.0))
+    assert float(toy.trained.weight.detach()) == pytest.approx(2.0, abs=0.05)
+    assert float(toy.trained.frozen) == 3.0
+    assert rows[0]["loss"] == 4.0
+    assert toy.progress == [step / 100 for step in range(100)]
+
+
+def test_validates_every_so_often_and_at_the_end() -> None:
+    seen: list[int] = []
+    fit(Toy(), itertools.count, Schedule(10, 0.1), validate=seen.append, validate_every=4)
+    assert seen == [4, 8, 10]
+
+
+def test_reports_every_step() -> None:
+    seen: list[Progress] = []
+    fit(Toy(), itertools.count, Schedule(3, 0.1), name="toy", size=lambda batch: 8, report=seen.append)
+    assert [(p.name, p.step, p.steps) for p in seen] == [("toy", 1, 3), ("toy", 2, 3), ("toy", 3, 3)]
+    assert seen[-1].seconds_left == 0
+    assert seen[-1].rate > 0
+    assert {"step", "loss", "weight"} == set(seen[0].terms)
+
+
+def test_batches_that_end_early_end_the_run() -> None:
+    assert len(fit(Toy(), lambda first: iter(range(first, 4)), Schedule(10, 0.1))) == 4
+
+
+def test_schedule() -> None:
+    """Linear to the peak in the first 3 %, then down a cosine to a twentieth."""
+    factors = [Schedule(1000, 1.0).factor(step) for step in range(1000)]
+    assert factors[:3] == pytest.approx([1 / 30, 2 / 30, 3 / 30])
+    assert max(factors) == factors[29] == 1.0
+    assert all(a >= b for a, b in itertools.pairwise(factors[30:]))
+    assert factors[-1] == pytest.approx(0.05, abs=1e-4)
+    assert Schedule(1, 1.0).factor(0) == 1.0

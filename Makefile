@@ -31,6 +31,7 @@ $(READY): pyproject.toml | python
 	@touch $@
 
 demo: $(READY) ## mask the example reads with the model that ships and show what came out
+	@mkdir -p demo-output
 	$(BIN)/seqmask mask examples/reads.fasta.gz -o demo-output/reads --force
 	@echo; echo "demo-output/ holds:"; ls -l demo-output | awk 'NR > 1 {printf "%12d  %s\n", $$5, $$9}'
 	@echo; echo "BED, the stretches that the classification rests on:"; sed -n 1,2p demo-output/reads.bed

@@ -1,11 +1,11 @@
 """Which gradient of a binary mask tells what a token does? At m = 1 or at m = 0?
 
-    python benchmarks/mask_gradients.py CLASSIFIER SEQS --labels TSV [--split val] [--sequences 12] [--operator blend]
+    python benchmarks/mask_gradients.py CLASSIFIER SEQS --labels TSV [--split val] [--count 12] [--operator blend]
 
 For each sequence: random binary masks at several shares kept; the gradient -dL/dm of the cross-entropy of the
-classifier's own classes, averaged over the draws in which a token is hidden (m = 0) and kept (m = 1); against the effect
-itself, the same loss with the token hidden less the loss with the token kept, by brute force under the same masks. Prints
-Spearman correlations over the tokens of a sequence, averaged over sequences. Integrated gradients along the
+classifier's own classes, averaged over the draws in which a token is hidden (m = 0) or kept (m = 1); against the effect
+itself, the same loss with the token hidden less the loss with the token kept, by brute force under the same masks.
+Prints Spearman correlations over the tokens of a sequence, averaged over sequences. Integrated gradients along the
 constant mask stand beside them. docs/decisions/0003 reads the result.
 """
 
@@ -32,7 +32,8 @@ def losses(network: Classifier, ids: Tensor, mask: Tensor, classes: list[Tensor]
     """Cross-entropy of the given classes (R scalars), summed over ranks (B,); ids (T,), mask (B, T)."""
     rows = ids.repeat(len(mask), 1)
     logits = network.split(network(rows, torch.ones_like(rows, dtype=torch.bool), mask, operator))
-    per_rank = [F.cross_entropy(part, c.repeat(len(mask)), reduction="none") for part, c in zip(logits, classes)]
+    pairs = zip(logits, classes, strict=True)
+    per_rank = [F.cross_entropy(part, c.repeat(len(mask)), reduction="none") for part, c in pairs]
     return torch.stack(per_rank).sum(dim=0)
 
 

@@ -180,7 +180,9 @@ def train_explainer(
     labels: Annotated[
         Path | None, typer.Option("-l", "--labels", help="Label table: its `split` column, and true classes.")
     ] = None,
-    layers: Annotated[int, typer.Option(min=0, help="0 = all of the classifier's.", rich_help_panel="Model")] = _EXPLAINER.layers,
+    layers: Annotated[
+        int, typer.Option(min=0, help="0 = all of the classifier's.", rich_help_panel="Model")
+    ] = _EXPLAINER.layers,
     operator: Annotated[
         str, typer.Option(help="scale, blend or gate; empty = the classifier's own.", rich_help_panel="Model")
     ] = _EXPLAINER.operator,
@@ -190,6 +192,12 @@ def train_explainer(
     mask_per_rank: Annotated[
         bool, typer.Option("--mask-per-rank", help="One mask a rank instead of one for all.", rich_help_panel="Model")
     ] = False,
+    frames: Annotated[
+        int,
+        typer.Option(
+            min=1, help="k-mer frames that `mask` reads and averages; more are slower.", rich_help_panel="Model"
+        ),
+    ] = _EXPLAINER.frames,
     target: Annotated[
         str, typer.Option(help="What the kept part must preserve: predicted, true or kl.", rich_help_panel="Objective")
     ] = _EXPLAINER.target,
@@ -246,6 +254,7 @@ def train_explainer(
         bounds_weight=bounds_weight,
         soft=soft,
         mask_per_rank=mask_per_rank,
+        frames=frames,
         steps=steps,
         validations=validations,
         batch_tokens=batch_tokens,
@@ -299,6 +308,9 @@ def mask(
         bool, typer.Option("--full-precision", help="Do not round importance to 1/1024 in HDF5.")
     ] = False,
     overlap: Annotated[int, typer.Option(min=0, help="nt that windows of a long record share.")] = _MASK.overlap,
+    frames: Annotated[
+        int, typer.Option(min=0, help="k-mer frames to read and average; 0 = the model's own number.")
+    ] = _MASK.frames,
     device: Device = "auto",
     precision: Precision = "fp32",
     batch_size: BatchSize = 0,
@@ -326,6 +338,7 @@ def mask(
         **named,
         threshold=threshold,
         overlap=overlap,
+        frames=frames,
         check=check,
         hard_mask=hard_mask,
         full_precision=full_precision,
@@ -354,9 +367,14 @@ def evaluate(
     split: Annotated[str | None, typer.Option(help="Only this split of the label table.")] = None,
     limit: Annotated[int, typer.Option(min=0, help="A random sample of this many; 0 = all.")] = _EVALUATE.limit,
     threshold: Annotated[float | None, typer.Option(min=0, max=1, help="Default: the model's own.")] = None,
-    json: Annotated[Path | None, typer.Option(help="Write everything as JSON; - prints it instead of the tables.", metavar="F")] = None,
+    json: Annotated[
+        Path | None, typer.Option(help="Write everything as JSON; - prints it instead of the tables.", metavar="F")
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 when a red flag fires.")] = False,
     overlap: Annotated[int, typer.Option(min=0, help="nt that windows of a long record share.")] = _EVALUATE.overlap,
+    frames: Annotated[
+        int, typer.Option(min=0, help="k-mer frames to read and average; 0 = the model's own number.")
+    ] = _EVALUATE.frames,
     device: Device = "auto",
     precision: Precision = "fp32",
     batch_size: BatchSize = 0,
@@ -379,6 +397,7 @@ def evaluate(
         threshold=threshold,
         json=json,
         overlap=overlap,
+        frames=frames,
         force=force,
         seed=seed,
         compute=Compute(device, precision, batch_size, threads),

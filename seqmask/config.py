@@ -66,6 +66,7 @@ class ExplainerOptions:
     bounds_weight: float = 0.0
     soft: bool = False  # soft products as in the paper instead of sampled binary masks
     mask_per_rank: bool = False
+    frames: int = 1  # k-mer frames that `mask` and `evaluate` read and average; more are slower and more accurate
     steps: int = 1500  # training batches
     validations: int = 8  # hard-mask frontiers on `val`, evenly spaced; those of the second half choose the checkpoint
     batch_tokens: int = 8192
@@ -93,6 +94,7 @@ class MaskOptions:
     hdf5: str | None = None
     threshold: float | None = None  # None = the Explainer's own
     overlap: int = 192  # nt that neighbouring windows of a long record share at least
+    frames: int = 0  # k-mer frames to read and average; 0 = the model's own number
     check: bool = False
     hard_mask: bool = False
     full_precision: bool = False
@@ -113,6 +115,7 @@ class EvaluateOptions:
     threshold: float | None = None
     json: Path | None = None
     overlap: int = 192
+    frames: int = 0
     force: bool = False
     seed: int = 1
     compute: Compute = field(default_factory=Compute)

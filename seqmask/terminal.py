@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from seqmask.commands.mask import Tally
     from seqmask.training.fit import Progress
 
+WIDTH = 140  # of tables that go to a file or a pipe, where nothing may be cut off
 LINE_SECONDS = 15.0  # between progress lines where stderr is not a terminal
 
 
@@ -25,7 +26,9 @@ class Terminal:
 
     def __init__(self, quiet: bool = False, verbose: int = 0) -> None:
         self.quiet, self.verbose = quiet, verbose
-        self.console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+        self.console = Console(
+            stderr=True, quiet=quiet, highlight=False, soft_wrap=True, width=_width(sys.stderr.isatty())
+        )
         logging.getLogger("seqmask").setLevel(logging.ERROR if quiet else logging.WARNING)
 
     def say(self, text: str) -> None:
@@ -109,7 +112,7 @@ class Reporter:
 
 def print_report(report: dict[str, Any]) -> None:
     """The tables of `evaluate`, to stdout: they are its data."""
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    console = Console(highlight=False, width=_width(sys.stdout.isatty()))
     console.print(
         f"model {report['model']}, {report['sequences']} sequences, against {report['against']}, "
         f"hard masks at tau {report['threshold']:.3f}",
@@ -185,3 +188,7 @@ def _fractions(report: dict[str, Any]) -> Table:
             cells = [f"{point['kept']:.3f} / {point['removed']:.3f}" for point in of.values()]
             table.add_row(f"{name} {order}", *cells)
     return table
+
+
+def _width(terminal: bool) -> int | None:
+    return None if terminal else WIDTH

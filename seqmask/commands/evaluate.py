@@ -41,22 +41,23 @@ def evaluate(options: EvaluateOptions, say: Callable[[str], None]) -> dict[str, 
         for record in of_split
     ]
     if not records:
+        there = ", ".join(sorted(labelled.splits))
         raise InputError(
             ", ".join(options.sequences),
             "no sequences" + (f" of split {options.split!r}" if options.split else ""),
-            expected=f"splits {', '.join(sorted(labelled.splits))}" if labelled.splits else "at least one record",
+            expected=f"one of {there}" if there else "at least one record",
         )
     if 0 < options.limit < len(records):
         chosen = np.random.default_rng(options.seed).choice(len(records), options.limit, replace=False)
         records = [records[i] for i in sorted(chosen.tolist())]
 
-    scorer = Scorer.of(records, model.classifier, engine, model.operator, options.overlap)
+    frames = options.frames or model.frames
+    scorer = Scorer.of(records, model.classifier, engine, model.operator, options.overlap, frames)
     if not scorer.prepared:
         raise InputError(", ".join(options.sequences), "no sequence that can be read", expected="nucleotides")
     held = [item.record for item in scorer.prepared]
-    say(
-        f"{describe(engine.device)}, {engine.precision}; model {directory.name}; {len(held)} of {len(records)} sequences"
-    )
+    where = f"{describe(engine.device)}, {engine.precision}; model {directory.name}"
+    say(f"{where}; {len(held)} of {len(records)} sequences")
     if options.labels is None:
         reference = scorer.classes(scorer.logits())
         against = "the classifier's own predictions"
@@ -85,6 +86,11 @@ def evaluate(options: EvaluateOptions, say: Callable[[str], None]) -> dict[str, 
         "split": options.split,
         "data_sha256": {str(path).rsplit("/", 1)[-1]: file_sha256(path) for path in paths_of(options)},
         "left_out": len(records) - len(held),
+        "limit": options.limit,
+        "overlap": options.overlap,
+        "frames": frames,
+        "device": str(engine.device),
+        "precision": engine.precision,
         "seed": options.seed,
         **study.run(),
     }

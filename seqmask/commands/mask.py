@@ -65,15 +65,16 @@ def mask(options: MaskOptions, say: Callable[[str], None], report: Callable[[Tal
         check=options.check,
         full_precision=options.full_precision,
     )
-    say(
-        f"{describe(engine.device)}, {engine.precision}, {engine.budget} tokens a batch; model {directory.name}, tau {tau:.3f}"
-    )
+    where = f"{describe(engine.device)}, {engine.precision}"
+    say(f"{where}, {engine.budget} tokens a batch; model {directory.name}, tau {tau:.3f}")
     tally = Tally()
     with Outputs(
         paths, model.classifier.ranks, style, metadata=metadata(model, engine, tau, options.seed), force=options.force
     ) as outputs:
         records = checked(read(options.reads))
-        for explanation in explain(records, model, engine, overlap=options.overlap, check=options.check, tau=tau):
+        for explanation in explain(
+            records, model, engine, overlap=options.overlap, frames=options.frames, check=options.check, tau=tau
+        ):
             outputs.write(explanation)
             tally.add(explanation)
             report(tally)

@@ -21,6 +21,7 @@ from seqmask.training.bag import Bag, BagObjective, bag_batches, start_as_bag
 from seqmask.training.dataset import Corpus, CropLaw, batches
 from seqmask.training.fit import Checkpoints, Progress, Schedule, fit
 from seqmask.training.objectives import ClassifierObjective
+from seqmask.version import version
 
 Reporter = Callable[[Progress], None]
 Say = Callable[[str], None]
@@ -61,6 +62,7 @@ def train_classifier(options: ClassifierOptions, report: Reporter, say: Say) -> 
 
     round_to_half(network)
     settings = {
+        "seqmask_version": version(),
         "options": to_json(options),
         "data_sha256": {path.name: file_sha256(path) for path in [*options.sequences, options.labels]},
     }

@@ -36,6 +36,7 @@ from seqmask.sequences.records import Record
 from seqmask.training.dataset import Corpus, CropLaw, batches
 from seqmask.training.fit import Checkpoints, Progress, Schedule, fit
 from seqmask.training.objectives import ExplainerObjective, ExplainerWeights
+from seqmask.version import version
 
 
 @dataclass(slots=True)
@@ -94,7 +95,7 @@ def train_explainer(
         options.seed,
         device,
     )
-    scorer = Scorer.of(val, model, Engine(device), operator)
+    scorer = Scorer.of(val, model, Engine(device), operator, frames=options.frames)
     own = scorer.classes(scorer.logits())
     validation = Validation(scorer, own if truth is None else truth[scorer.rows], options.min_agreement)
 
@@ -161,13 +162,14 @@ def finish(
     history: list[dict[str, float]],
 ) -> dict[str, Any]:
     """Store the best Explainer seen, with the threshold chosen from its stored (half precision) weights."""
-    assert validation.weights is not None
-    explainer.load_state_dict(validation.weights)
+    if validation.weights is not None:  # none when a run is resumed after its last step
+        explainer.load_state_dict(validation.weights)
     round_to_half(explainer)
     validation.best = None
     point = validation(explainer, options.steps)
     inputs = [*options.sequences, *([options.labels] if options.labels else [])]
     settings = {
+        "seqmask_version": version(),
         "options": to_json(options),
         "data_sha256": {path.name: file_sha256(path) for path in inputs},
         "validation": asdict(point),
@@ -176,7 +178,7 @@ def finish(
         source, target = options.classifier / name, options.output / name
         if source.exists() and source.resolve() != target.resolve():
             shutil.copyfile(source, options.output / ("classifier-report.json" if name == "report.json" else name))
-    digest = save_explainer(options.output, explainer, model, point.threshold, operator, settings)
+    digest = save_explainer(options.output, explainer, model, point.threshold, operator, settings, options.frames)
     result = {"explainer_sha256": digest, "threshold": point.threshold, "validation": validation.log}
     write_json(options.output / "explainer-report.json", result)
     write_json(options.output / "explainer-history.json", thin(history))

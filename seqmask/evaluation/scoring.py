@@ -35,10 +35,16 @@ class Scorer:
 
     @classmethod
     def of(
-        cls, records: Sequence[Record], model: ClassifierModel, engine: Engine, operator: str = "", overlap: int = 0
+        cls,
+        records: Sequence[Record],
+        model: ClassifierModel,
+        engine: Engine,
+        operator: str = "",
+        overlap: int = 0,
+        frames: int = 1,
     ) -> Scorer:
         """Records as windows that share at least `overlap` nt; an empty operator is the classifier's own."""
-        held = [item for item in prepare(records, model, overlap) if item.status is Status.ok]
+        held = [item for item in prepare(records, model, overlap, frames) if item.status is Status.ok]
         return cls(model, engine, operator or model.network.operator, held)
 
     @property

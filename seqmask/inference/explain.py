@@ -34,11 +34,13 @@ class Prepared:
     windows: list[Window]
 
 
-def prepare(records: Iterable[Record], classifier: ClassifierModel, overlap: int) -> Iterator[Prepared]:
-    """Windows of every record, in order; neighbouring windows share at least `overlap` nt."""
+def prepare(
+    records: Iterable[Record], classifier: ClassifierModel, overlap: int, frames: int = 1
+) -> Iterator[Prepared]:
+    """Windows of every record, in order, in each of `frames` k-mer frames; neighbours share at least `overlap` nt."""
     limit = classifier.network.max_tokens
     for index, record in enumerate(records):
-        status, windows = split(record, classifier.tokenizer, limit, overlap)
+        status, windows = split(record, classifier.tokenizer, limit, overlap, frames)
         yield Prepared(record, index, status, windows)
 
 
@@ -120,11 +122,16 @@ def explain(
     engine: Engine,
     *,
     overlap: int,
+    frames: int = 0,
     check: bool = False,
     tau: float | None = None,
 ) -> Iterator[Explanation]:
-    """Explanations of all records, in order. tau: threshold of the hard mask that `check` tests, None = the model's."""
-    for pool in pools(prepare(records, model.classifier, overlap)):
+    """Explanations of all records, in order.
+
+    frames: k-mer frames to read and average, 0 = the model's own number. tau: threshold of the hard mask that `check`
+    tests, None = the model's.
+    """
+    for pool in pools(prepare(records, model.classifier, overlap, frames or model.frames)):
         yield from explain_pool(pool, model, engine, check, model.threshold if tau is None else tau)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,12 +41,16 @@ class ClassifierModel:
 
 @dataclass(slots=True)
 class Model:
-    """Classifier and Explainer. threshold: the Explainer's own tau; operator: the one it was trained with."""
+    """Classifier and Explainer. threshold: the Explainer's own tau; operator: the one it was trained with.
+
+    frames: k-mer frames of a record that are read and averaged unless the user says otherwise.
+    """
 
     classifier: ClassifierModel
     explainer: Explainer
     threshold: float
     operator: str
+    frames: int
     sha256: str
     settings: dict[str, Any]
     path: Path
@@ -70,8 +75,20 @@ def file_sha256(path: Path) -> str:
 def write_json(path: Path, data: Any) -> None:
     """Write JSON through a temporary name, so that no half-written file is ever seen."""
     temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps(_finite(data), indent=1, ensure_ascii=False, allow_nan=False)
+    temporary.write_text(text + "\n", encoding="utf-8")
     temporary.replace(path)
+
+
+def _finite(data: Any) -> Any:
+    """NaN and infinities as null: JSON has no word for them."""
+    if isinstance(data, float):
+        return data if math.isfinite(data) else None
+    if isinstance(data, dict):
+        return {key: _finite(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_finite(value) for value in data]
+    return data
 
 
 def read_json(path: Path) -> Any:
@@ -168,6 +185,7 @@ def save_explainer(
     threshold: float,
     operator: str,
     settings: dict[str, Any],
+    frames: int = 1,
 ) -> str:
     """Write explainer.safetensors and explainer.json; returns the digest of the weights file."""
     directory.mkdir(parents=True, exist_ok=True)
@@ -181,6 +199,7 @@ def save_explainer(
             "operator": operator,
             "site": "embeddings",
             "threshold": threshold,
+            "frames": frames,
             "classifier_sha256": classifier.sha256,
             "tokenizer_sha256": classifier.tokenizer.sha256,
             "settings": settings,
@@ -213,7 +232,14 @@ def load_model(directory: Path) -> Model:
     _load_into(explainer, directory / "explainer.safetensors")
     digest = file_sha256(directory / "explainer.safetensors")
     return Model(
-        classifier, explainer.eval(), float(data["threshold"]), data["operator"], digest, data["settings"], directory
+        classifier,
+        explainer.eval(),
+        float(data["threshold"]),
+        data["operator"],
+        int(data["frames"]),
+        digest,
+        data["settings"],
+        directory,
     )
 
 

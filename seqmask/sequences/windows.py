@@ -35,13 +35,17 @@ def tile(length: int, window: int, overlap: int, step: int = 1) -> Spans:
     count = -(-(length - window) // stride) + 1
     starts = np.linspace(0, length - window, count).astype(np.int32)
     starts[:-1] -= starts[:-1] % step
+    starts = np.unique(starts)  # a large overlap can put two windows on the same start
     return np.stack([starts, starts + window], axis=1)
 
 
-def split(record: Record, tokenizer: KmerTokenizer, max_tokens: int, overlap: int) -> tuple[Status, list[Window]]:
+def split(
+    record: Record, tokenizer: KmerTokenizer, max_tokens: int, overlap: int, frames: int = 1
+) -> tuple[Status, list[Window]]:
     """Windows of one record of at most `max_tokens` tokens; none, and the reason, when nothing can be read.
 
-    overlap: nt that neighbouring windows share at least.
+    overlap: nt that neighbouring windows share at least. frames: k-mer frames, spread evenly over the stride, each with
+    windows of its own; the first window of a later frame begins a few nt into the record.
     """
     length = len(record.sequence)
     if length == 0:
@@ -52,11 +56,22 @@ def split(record: Record, tokenizer: KmerTokenizer, max_tokens: int, overlap: in
     if not (codes < NO_BASE).any():
         return Status.no_bases, []
     windows = []
-    for start, stop in tile(length, tokenizer.max_length(max_tokens), overlap, tokenizer.stride).tolist():
+    for start, stop in _tiles(length, tokenizer, max_tokens, overlap, frames):
         starts = tokenizer.starts(stop - start)
         ids = tokenizer.encode_codes(codes[start:stop])
         windows.append(Window(start, stop, Tokens(ids, np.stack([starts, starts + tokenizer.k], axis=1))))
     return Status.ok, windows
+
+
+def _tiles(length: int, tokenizer: KmerTokenizer, max_tokens: int, overlap: int, frames: int) -> list[tuple[int, int]]:
+    """Starts and stops of the windows of all frames; frame i begins i stride / frames nt into the record."""
+    tiles = []
+    for frame in range(min(frames, tokenizer.stride)):
+        offset = frame * tokenizer.stride // min(frames, tokenizer.stride)
+        if length - offset >= tokenizer.k:
+            spans = tile(length - offset, tokenizer.max_length(max_tokens), overlap, tokenizer.stride) + offset
+            tiles += [(start, stop) for start, stop in spans.tolist()]
+    return tiles
 
 
 def join(

@@ -1,0 +1,134 @@
+"""The models inside the package: whole, described, small, and good for the default of every command."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seqmask.config import EvaluateOptions, MaskOptions
+from seqmask.models import bundled
+
+ROOT = Path(__file__).resolve().parent.parent
+MOST_BYTES = 16_000_000  # all of them together: they are in every copy of the package and of the repository
+FILES = {
+    "README.md",
+    "classifier.safetensors",
+    "classifier.json",
+    "tokenizer.json",
+    "labels.json",
+    "explainer.safetensors",
+    "explainer.json",
+}
+
+
+@pytest.fixture(params=bundled.names())
+def directory(request: pytest.FixtureRequest) -> Path:
+    return bundled.resolve(request.param)
+
+
+def settings(directory: Path) -> list[dict[str, Any]]:
+    return [json.loads((directory / f"{name}.json").read_text())["settings"] for name in ("classifier", "explainer")]
+
+
+def test_genomes_ships() -> None:
+    """The default of `mask` and `evaluate`: without it, nothing works at once."""
+    assert "genomes" in bundled.names()
+    assert MaskOptions().model == EvaluateOptions().model == "genomes"
+
+
+def test_all_together_are_small() -> None:
+    sizes = {path: path.stat().st_size for path in bundled.DIRECTORY.rglob("*") if path.is_file()}
+    assert sum(sizes.values()) <= MOST_BYTES, sizes
+
+
+def test_git_keeps_every_file() -> None:
+    """What git ignores is neither in the repository nor in the wheel."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    paths = [str(path) for path in bundled.DIRECTORY.rglob("*") if path.is_file()]
+    ignored = subprocess.run(
+        ["git", "check-ignore", "--no-index", "--stdin"],
+        cwd=ROOT,
+        input="\n".join(paths),
+        capture_output=True,
+        text=True,
+    )
+    assert ignored.stdout == ""
+
+
+def test_only_what_belongs_to_a_model(directory: Path) -> None:
+    found = {path.name for path in directory.iterdir()}
+    assert found >= FILES
+    assert not [name for name in found if not re.fullmatch(r"[\w.-]+\.(json|md|safetensors)", name)]
+    assert not [name for name in found if name.startswith((".", "checkpoint"))]
+    assert {path.stat().st_mode & 0o444 for path in directory.iterdir()} == {0o444}, "others can read it"
+
+
+def test_it_loads_and_its_digests_match(directory: Path) -> None:
+    """`load_model` holds classifier and tokenizer against the Explainer's digests; the reports name the same files."""
+    from seqmask.models.checkpoint import file_sha256, load_model
+
+    model = load_model(directory)
+    stored = json.loads((directory / "explainer.json").read_text())
+    assert stored["classifier_sha256"] == model.classifier.sha256 == file_sha256(directory / "classifier.safetensors")
+    assert stored["tokenizer_sha256"] == model.classifier.tokenizer.sha256
+    assert model.sha256 == file_sha256(directory / "explainer.safetensors")
+    assert 0 < model.threshold < 1
+    for name, digest in (("classifier", model.classifier.sha256), ("explainer", model.sha256)):
+        report = directory / f"{name}-report.json"
+        if report.exists():
+            assert json.loads(report.read_text())[f"{name}_sha256"] == digest
+
+
+def test_the_operator_passes_its_self_test(directory: Path) -> None:
+    from seqmask.models.checkpoint import load_model
+    from seqmask.models.selftest import check_operator
+
+    model = load_model(directory)
+    check_operator(model.classifier.network, model.operator)
+
+
+def test_its_card_names_the_data(directory: Path) -> None:
+    card = (directory / "README.md").read_text()
+    assert len(card) > 1000
+    digests = {digest for part in settings(directory) for digest in part["data_sha256"].values()}
+    assert digests
+    assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in digests)
+    assert [digest for digest in digests if digest not in card] == []
+    for name in ("classifier", "explainer"):
+        from seqmask.models.checkpoint import file_sha256
+
+        assert file_sha256(directory / f"{name}.safetensors") in card
+
+
+def test_it_holds_no_paths_of_the_machine_it_was_made_on(directory: Path) -> None:
+    texts = {path.name: path.read_text() for path in directory.iterdir() if path.suffix in (".json", ".md")}
+    found = {name: re.findall(r"(?:/home/|/root/|/tmp/|/work/|/Users/)[^\"\s]*", text) for name, text in texts.items()}
+    assert {name: paths for name, paths in found.items() if paths} == {}
+
+
+def test_it_masks_the_example_reads(directory: Path, tmp_path: Path) -> None:
+    """Every read is classified, and masks are neither empty nor everything."""
+    from typer.testing import CliRunner
+
+    from seqmask.cli import app
+
+    run: Callable[..., Any] = CliRunner().invoke
+    done = run(app, ["mask", "-q", str(ROOT / "examples" / "reads.fasta.gz"), "-m", directory.name, "--tsv", "-"])
+    assert (done.exit_code, done.stderr) == (0, "")
+    header, *lines = (line.split("\t") for line in done.stdout.splitlines())
+    column = {name: [line[i] for line in lines] for i, name in enumerate(header)}
+    assert column["status"] == ["ok"] * 500
+    kept = [float(value) for value in column["kept_fraction"]]
+    assert 0.02 < sum(kept) / 500 < 0.6
+    truth = [line.split("\t") for line in (ROOT / "examples" / "reads.tsv").read_text().splitlines()]
+    rank = json.loads((directory / "labels.json").read_text())["ranks"][0]["name"]
+    true = [line[truth[0].index(rank)] for line in truth[1:]]
+    right = sum(a == b for a, b in zip(column[rank], true, strict=True)) / 500
+    assert right > max(true.count(name) for name in set(true)) / 500 + 0.05, "better than the most frequent class"

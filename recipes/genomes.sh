@@ -20,11 +20,11 @@ mkdir -p "$work" "$shipped"
 
 [ -e "$work/genomes/explainer-report.json" ] ||
     "${seqmask[@]}" train-explainer "$sequences" --labels "$labels" --classifier "$work/genomes-classifier" \
-        --target-area 0.3 --frames 2 --steps 600 --validations 4 --validation-limit 300 --seed 1 -o "$work/genomes" --resume
+        --target-area 0.3 --frames 2 --learning-rate 0.0001 --steps 160 --validations 4 --validation-limit 200 --seed 1 -o "$work/genomes" --resume
 
 for split in test_species test_gene; do
     [ -e "$work/genomes-$split.json" ] ||
-        "${seqmask[@]}" evaluate "$sequences" --labels "$labels" --split "$split" --limit 1000 --seed 1 \
+        "${seqmask[@]}" evaluate "$sequences" --labels "$labels" --split "$split" --limit 600 --seed 1 \
             --model "$work/genomes" --json "$work/genomes-$split.json"
 done
 

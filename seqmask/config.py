@@ -67,10 +67,10 @@ class ExplainerOptions:
     soft: bool = False  # soft products as in the paper instead of sampled binary masks
     mask_per_rank: bool = False
     frames: int = 1  # k-mer frames that `mask` and `evaluate` read and average; more are slower and more accurate
-    steps: int = 1500  # training batches
-    validations: int = 8  # hard-mask frontiers on `val`, evenly spaced; those of the second half choose the checkpoint
+    steps: int = 600  # training batches
+    validations: int = 6  # hard-mask frontiers on `val`, evenly spaced, and one at the start; the best is kept
     batch_tokens: int = 8192
-    learning_rate: float = 3e-4
+    learning_rate: float = 1e-4
     weight_decay: float = 0.01
     min_crop: int = 150
     validation_limit: int = 600

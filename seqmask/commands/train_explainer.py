@@ -41,7 +41,7 @@ from seqmask.version import version
 
 @dataclass(slots=True)
 class Validation:
-    """Hard-mask frontiers on `val` during training; keeps the best Explainer."""
+    """Hard-mask frontiers on `val` before and during training; keeps the best Explainer."""
 
     scorer: Scorer
     reference: NDArray[np.int64]
@@ -100,8 +100,6 @@ def train_explainer(
     validation = Validation(scorer, own if truth is None else truth[scorer.rows], options.min_agreement)
 
     def validate(step: int) -> None:
-        if step < steps // 2:
-            return
         point = validation(explainer, step)
         ranks = ", ".join(
             f"{n} {k:.3f}/{r:.3f}" for n, k, r in zip(model.ranks.names, point.kept, point.removed, strict=True)
@@ -112,6 +110,7 @@ def train_explainer(
         return batches(train, model.tokenizer, law, options.batch_tokens, options.seed, first)
 
     steps = options.steps
+    validate(0)  # the start is a candidate: training has to beat the class activation map
     history = fit(
         objective,
         stream,

@@ -54,13 +54,14 @@ def choose(points: Sequence[Point], min_kept: float) -> Point:
     """The smallest area, up to half, at which every rank keeps `min_kept` of its accuracy; else the best trade there.
 
     A mask of more than half of the sequence explains nothing, whatever it keeps. The best trade is the largest mean
-    over ranks of kept - removed. Where every point is larger than half, the smallest one.
+    over ranks of kept - removed, less the area, for any larger mask keeps more and leaves less. Where every point is
+    larger than half, the smallest one.
     """
     small = [point for point in points if point.area <= MOST_AREA]
     enough = [point for point in small if min(point.kept) >= min_kept]
     if enough or not small:
         return min(enough or points, key=lambda point: point.area)
-    return max(small, key=lambda point: float(np.mean(point.kept) - np.mean(point.removed)))
+    return max(small, key=lambda point: float(np.mean(point.kept) - np.mean(point.removed)) - point.area)
 
 
 def _shares(classes: NDArray[np.int64], reference: NDArray[np.int64]) -> NDArray[np.float64]:

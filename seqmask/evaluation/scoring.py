@@ -75,12 +75,12 @@ class Scorer:
         return np.concatenate(parts) if parts else np.zeros((0, sum(self.model.network.sizes)), np.float32)
 
     def masks(self, explainer: Explainer) -> list[NDArray[np.float32]]:
-        """The Explainer's keep probabilities of each record (N, tracks), windows end to end."""
-        return [
-            np.concatenate(masks)
-            for pool in pools(self.prepared)
-            for masks in window_masks(pool, explainer, self.engine)
-        ]
+        """Keep probabilities (N, tracks) of each record for the classifier's own classes, windows end to end."""
+        found: list[NDArray[np.float32]] = []
+        for pool in pools(self.prepared):
+            classes = self.classes(classify(pool, self.model.network, self.engine))
+            found += [np.concatenate(masks) for masks in window_masks(pool, explainer, self.engine, classes)]
+        return found
 
     def classes(self, logits: NDArray[np.float32]) -> NDArray[np.int64]:
         """Best class of each rank (n, R)."""

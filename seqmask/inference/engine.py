@@ -19,10 +19,14 @@ log = logging.getLogger("seqmask")
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """ids (T,) integer, T > 0; values: per-token float32 arrays (T,) that the step needs beside them (masks)."""
+    """ids (T,) integer, T > 0, and what the step needs beside them.
+
+    values: per-token float32 arrays (T,) (masks). fixed (K,) int64: numbers of the whole item (classes), or None.
+    """
 
     ids: NDArray[np.int32]
     values: tuple[NDArray[np.float32], ...] = ()
+    fixed: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +39,15 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """ids (B, T) int64, attention (B, T) bool, values: (B, T) float32 each, padded with 1; all on the device."""
+    """ids (B, T) int64, attention (B, T) bool, values: (B, T) float32 each, padded with 1; fixed (B, K) int64 or None.
+
+    All on the device.
+    """
 
     ids: Tensor
     attention: Tensor
     values: tuple[Tensor, ...] = ()
+    fixed: Tensor | None = None
 
 
 Step = Callable[[Batch], tuple[Tensor | None, Tensor | None]]
@@ -127,4 +135,7 @@ def _collate(items: Sequence[Item], lengths: Sequence[int], device: torch.device
             return tensor.pin_memory().to(device, non_blocking=True)
         return tensor.to(device)
 
-    return Batch(send(ids), send(attention), tuple(send(value) for value in values))
+    fixed = [item.fixed for item in items if item.fixed is not None]
+    return Batch(
+        send(ids), send(attention), tuple(send(value) for value in values), send(np.stack(fixed)) if fixed else None
+    )

@@ -69,10 +69,10 @@ def classify_step(classifier: Classifier, operator: str) -> Step:
 
 
 def explain_step(explainer: Explainer) -> Step:
-    """Engine step: keep probabilities (B, T, tracks)."""
+    """Engine step: keep probabilities (B, T, tracks) for the classes (R,) that each item brings."""
 
     def step(batch: Batch) -> tuple[Tensor | None, Tensor | None]:
-        return None, torch.sigmoid(explainer(batch.ids, batch.attention))
+        return None, torch.sigmoid(explainer(batch.ids, batch.attention, batch.fixed))
 
     return step
 
@@ -100,9 +100,18 @@ def classify(
     return logits
 
 
-def window_masks(pool: Sequence[Prepared], explainer: Explainer, engine: Engine) -> list[list[NDArray[np.float32]]]:
-    """Keep probabilities of each window of each record: (T, tracks) float32."""
-    items = [Item(window.tokens.ids) for prepared in pool for window in prepared.windows]
+def window_masks(
+    pool: Sequence[Prepared], explainer: Explainer, engine: Engine, classes: NDArray[np.int64]
+) -> list[list[NDArray[np.float32]]]:
+    """Keep probabilities (T, tracks) float32 of each window of each record, for the classes (n, R) to explain.
+
+    All windows of a record explain the record's class, whatever they would be classified as alone.
+    """
+    items = [
+        Item(window.tokens.ids, fixed=explained)
+        for prepared, explained in zip(pool, classes, strict=True)
+        for window in prepared.windows
+    ]
     outputs = iter(engine.run(explain_step(explainer), items))
     result = []
     for prepared in pool:
@@ -143,7 +152,7 @@ def explain_pool(
     slices = model.classifier.ranks.slices
     logits = classify(pool, classifier, engine)
     targets = predictions(logits, slices)
-    masks = window_masks(pool, model.explainer, engine)
+    masks = window_masks(pool, model.explainer, engine, targets)
     kept = inverse = None
     if check:
         hard = [[(mask.max(axis=1) >= tau).astype(np.float32) for mask in of_record] for of_record in masks]

@@ -101,9 +101,10 @@ class ExplainerObjective:
         ids, attention, targets = (
             torch.from_numpy(a).to(self.device) for a in (batch.ids, batch.attention, batch.targets)
         )
-        keep_logits = self.explainer(ids, attention)
         with torch.no_grad():
             full = self.classifier.split(self.classifier(ids, attention))
+        targets = self.explained(full, targets)
+        keep_logits = self.explainer(ids, attention, targets)
         mask, inverse = self.draw(keep_logits, attention, generator)
         masked, rest = self.classify_both(ids, attention, mask, inverse)
 
@@ -131,6 +132,15 @@ class ExplainerObjective:
         shares = fixed_shares(len(keep_logits), self.budget, generator).to(self.device)
         return sample(keep_logits, attention, noise, shares)
 
+    def explained(self, full: tuple[Tensor, ...], targets: Tensor) -> Tensor:
+        """The classes (B, R) that the mask is for: the classifier's own, or the true ones where those are known.
+
+        The Explainer is told them, in training and in use: its own heads are trained as directions, not as a
+        classifier, and would drift away from what the classifier says.
+        """
+        own = torch.stack([scores.argmax(dim=1) for scores in full], dim=1)
+        return torch.where(targets >= 0, targets, own) if self.target == "true" else own
+
     def classify_both(
         self, ids: Tensor, attention: Tensor, mask: Tensor, inverse: Tensor
     ) -> tuple[list[Tensor], list[Tensor]]:
@@ -147,12 +157,8 @@ class ExplainerObjective:
         return masked, rest
 
     def sufficiency(self, masked: list[Tensor], full: tuple[Tensor, ...], targets: Tensor) -> list[Tensor]:
-        """The term of each rank against `target`; masked, full: logits (B, C_r) a rank, targets (B, R)."""
-        if self.target == "kl":
-            return sufficiency(masked, full)
-        if self.target == "predicted":
-            targets = torch.stack([scores.argmax(dim=1) for scores in full], dim=1)
-        return classification(masked, targets)
+        """The term of each rank: of the explained classes (B, R) or the whole distribution; logits (B, C_r) a rank."""
+        return sufficiency(masked, full) if self.target == "kl" else classification(masked, targets)
 
 
 def freeze(classifier: Classifier) -> None:

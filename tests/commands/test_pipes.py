@@ -35,7 +35,7 @@ def shell(tiny_model: Path, reads: Path, few: Path, tmp_path: Path) -> Shell:
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
         )
         assert done.returncode == 0, done.stderr
         return done

@@ -64,6 +64,26 @@ def test_lengths_around_a_window(model: Model, length: int) -> None:
     assert found.spans.max() == length
 
 
+@pytest.mark.parametrize("length", [6, 11, 100, 383, 384, 1000, 5003])
+def test_frames_cover_everything_too(model: Model, length: int) -> None:
+    """Three readings, 2 nt apart: each nucleotide still has its tokens, and more of them."""
+    record = records(sequence(1, length))[0]
+    one, three = (run(model, [record], frames=frames)[0] for frames in (1, 3))
+    assert not np.isnan(three.track()).any()
+    assert three.spans.min() == 0
+    assert three.spans.max() == length
+    assert (np.diff(three.spans[:, 0]) >= 0).all()
+    if length >= 100:
+        assert len(three.spans) > 2.5 * len(one.spans)
+        assert (one.logits != three.logits).any()
+
+
+def test_the_models_own_number_of_frames_is_the_default(model: Model) -> None:
+    record = records(sequence(1, 500))[0]
+    own, named = run(model, [record])[0], run(model, [record], frames=model.frames)[0]
+    np.testing.assert_array_equal(own.mask, named.mask)
+
+
 def test_a_long_record_is_the_mean_of_its_windows(model: Model) -> None:
     """Logits weighted by tokens, the class of the record from them, and the masks of the windows side by side."""
     record = records(sequence(2, 1000))[0]

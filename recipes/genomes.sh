@@ -24,7 +24,7 @@ mkdir -p "$work" "$shipped"
 
 for split in test_species test_gene; do
     [ -e "$work/genomes-$split.json" ] ||
-        "${seqmask[@]}" evaluate "$sequences" --labels "$labels" --split "$split" --limit 600 --seed 1 \
+        "${seqmask[@]}" evaluate "$sequences" --labels "$labels" --split "$split" --limit 400 --seed 1 \
             --model "$work/genomes" --json "$work/genomes-$split.json"
 done
 

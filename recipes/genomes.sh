@@ -29,7 +29,8 @@ for split in test_species test_gene; do
 done
 
 [ -e "$work/genomes-baseline.json" ] ||
-    python "$here/benchmarks/baseline_kmer.py" "$sequences" --labels "$labels" --k 5 --json "$work/genomes-baseline.json"
+    python "$here/benchmarks/baseline_kmer.py" "$sequences" --labels "$labels" --k 5 --epochs 12 \
+        --json "$work/genomes-baseline.json"
 
 for name in classifier.safetensors classifier.json tokenizer.json labels.json classifier-report.json \
     explainer.safetensors explainer.json explainer-report.json; do

@@ -22,14 +22,16 @@ LINE_SECONDS = 15.0  # between progress lines where stderr is not a terminal
 
 
 class Terminal:
-    """Lines and tables on stderr. quiet: only errors."""
+    """Lines and tables on stderr. quiet: only errors; verbose: what the engine does, too."""
 
     def __init__(self, quiet: bool = False, verbose: int = 0) -> None:
         self.quiet, self.verbose = quiet, verbose
         self.console = Console(
             stderr=True, quiet=quiet, highlight=False, soft_wrap=True, width=_width(sys.stderr.isatty())
         )
-        logging.getLogger("seqmask").setLevel(logging.ERROR if quiet else logging.WARNING)
+        logging.getLogger("seqmask").setLevel(logging.ERROR if quiet else logging.DEBUG if verbose else logging.WARNING)
+        if verbose:
+            logging.basicConfig(stream=sys.stderr, format="%(message)s")
 
     def say(self, text: str) -> None:
         """One line."""

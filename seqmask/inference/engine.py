@@ -75,6 +75,7 @@ class Engine:
         """
         outputs: list[Output] = [Output()] * len(items)
         waiting = self._plan(items, np.arange(len(items)))
+        log.debug("%d windows, %d tokens, %d batches", len(items), sum(len(i.ids) for i in items), len(waiting))
         while waiting:
             rows = waiting.pop()
             try:

@@ -173,3 +173,10 @@ class TestOutOfMemory:
 
         with pytest.raises(RuntimeError, match="a bug"):
             Engine().run(step, random_items(6, 4))
+
+
+def test_verbose_says_what_is_run(caplog: pytest.LogCaptureFixture) -> None:
+    items = [Item(np.full(5, 7, dtype=np.int32)) for _ in range(3)]
+    with caplog.at_level("DEBUG", logger="seqmask"):
+        Engine(budget=10).run(lambda batch: (batch.ids.float(), None), items)
+    assert "3 windows, 15 tokens, 2 batches" in caplog.text

@@ -1,6 +1,6 @@
 """`python -m seqmask`."""
 
-from seqmask.cli import main
+from seqmask.cli.app import main
 
 if __name__ == "__main__":
     main()

@@ -43,11 +43,16 @@ _NOTHING = frozenset({"", "na", "n/a", "nan", "none", "unknown", "unclassified",
 
 @dataclass(frozen=True, slots=True)
 class Rank:
-    """One rank: its name, its class names in column order, and their NCBI taxids (-1 unknown; may be empty)."""
+    """One rank: its name, its class names in column order, and their NCBI taxids (-1 unknown; may be empty).
+
+    parents: for each class the columns of the next coarser rank under which the training labels have it, none where
+    they do not say. Empty for the first rank, and where nobody has looked.
+    """
 
     name: str
     classes: tuple[str, ...]
     taxids: tuple[int, ...] = ()
+    parents: tuple[tuple[int, ...], ...] = ()
     _index: dict[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -91,11 +96,18 @@ class Ranks:
                 return self.names.index(candidate)
         raise UsageError(f"no rank {name!r}; there are {', '.join(self.names)}")
 
+    @property
+    def related(self) -> bool:
+        """Whether it is known which classes stand under which."""
+        return any(rank.parents for rank in self.ranks)
+
     def to_json(self) -> dict[str, Any]:
         """The form in which a model directory keeps its ranks."""
         return {
             "ranks": [
-                {"name": rank.name, "classes": list(rank.classes), "taxids": list(rank.taxids)} for rank in self.ranks
+                {"name": rank.name, "classes": list(rank.classes), "taxids": list(rank.taxids)}
+                | ({"parents": [list(columns) for columns in rank.parents]} if rank.parents else {})
+                for rank in self.ranks
             ]
         }
 
@@ -104,7 +116,12 @@ class Ranks:
         """Inverse of `to_json`; `path` is the file it was read from, for the error."""
         try:
             ranks = tuple(
-                Rank(str(rank["name"]), tuple(map(str, rank["classes"])), tuple(map(int, rank.get("taxids", ()))))
+                Rank(
+                    str(rank["name"]),
+                    tuple(map(str, rank["classes"])),
+                    tuple(map(int, rank.get("taxids", ()))),
+                    tuple(tuple(map(int, columns)) for columns in rank.get("parents", ())),
+                )
                 for rank in data["ranks"]
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -119,6 +136,11 @@ class Ranks:
                 raise InputError(path, f"no class, or a class twice, in rank {rank.name!r}")
             if rank.taxids and len(rank.taxids) != len(rank.classes):
                 raise InputError(path, f"{len(rank.taxids)} taxids for {len(rank.classes)} classes of {rank.name!r}")
+        for rank, above in zip(ranks, (Rank("", ()), *ranks), strict=False):
+            known = range(len(above.classes))
+            fits = all(column in known for columns in rank.parents for column in columns)
+            if rank.parents and (len(rank.parents) != len(rank.classes) or not fits):
+                raise InputError(path, f"parents of {rank.name!r} that are no classes of the rank above it")
         return cls(ranks)
 
 
@@ -201,18 +223,32 @@ def fit_ranks(rows: Iterable[Mapping[str, str]], names: Sequence[str], min_per_c
     """Ranks whose classes are the taxa of the training rows, sorted.
 
     A taxon with fewer than `min_per_class` rows is no class: its rows are unknown at this rank and teach the others.
+    The parents of a class are those of the next coarser rank's classes that it shares a row with.
     """
+    rows = list(rows)
     counts: list[Counter[str]] = [Counter() for _ in names]
     for row in rows:
         for count, name in zip(counts, names, strict=True):
             count[row.get(name, "")] += 1
-    ranks = []
+    ranks: list[Rank] = []
     for count, name in zip(counts, names, strict=True):
         classes = tuple(sorted(taxon for taxon, n in count.items() if taxon and n >= min_per_class))
         if not classes:
             raise SeqmaskError(f"rank {name!r}: no taxon has {min_per_class} training sequences or more")
-        ranks.append(Rank(name, classes, (UNKNOWN,) * len(classes)))
+        parents = _parents(rows, name, classes, ranks[-1]) if ranks else ()
+        ranks.append(Rank(name, classes, (UNKNOWN,) * len(classes), parents))
     return Ranks(tuple(ranks))
+
+
+def _parents(
+    rows: Sequence[Mapping[str, str]], name: str, classes: Sequence[str], above: Rank
+) -> tuple[tuple[int, ...], ...]:
+    """For each class of rank `name` the columns of the classes of the rank above that stand in a row with it."""
+    found: dict[str, set[int]] = {taxon: set() for taxon in classes}
+    for taxon, column in {(row.get(name, ""), above.encode(row.get(above.name, ""))) for row in rows}:
+        if taxon in found and column != UNKNOWN:
+            found[taxon].add(column)
+    return tuple(tuple(sorted(found[taxon])) for taxon in classes)
 
 
 def read_labels(path: str | Path) -> LabelTable:

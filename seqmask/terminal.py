@@ -1,10 +1,12 @@
-"""What a person sees: lines and a progress bar on stderr, the tables of `evaluate` on stdout."""
+"""What a person sees on stderr: lines and a progress bar."""
 
 from __future__ import annotations
 
 import logging
+import shlex
 import sys
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -22,20 +24,29 @@ LINE_SECONDS = 15.0  # between progress lines where stderr is not a terminal
 
 
 class Terminal:
-    """Lines and tables on stderr. quiet: only errors; verbose: what the engine does, too."""
+    """Lines and tables on stderr. quiet: only errors; verbose: what the engine does, too.
 
-    def __init__(self, quiet: bool = False, verbose: int = 0) -> None:
+    log_file: what is said, the engine's part and warnings included, is appended to it with times. Raises OSError.
+    """
+
+    def __init__(self, quiet: bool = False, verbose: int = 0, log_file: Path | None = None) -> None:
         self.quiet, self.verbose = quiet, verbose
         self.console = Console(
             stderr=True, quiet=quiet, highlight=False, soft_wrap=True, width=_width(sys.stderr.isatty())
         )
-        logging.getLogger("seqmask").setLevel(logging.ERROR if quiet else logging.DEBUG if verbose else logging.WARNING)
-        if verbose:
-            logging.basicConfig(stream=sys.stderr, format="%(message)s")
+        level = logging.ERROR if quiet else logging.DEBUG if verbose else logging.WARNING
+        shown = logging.StreamHandler(sys.stderr)
+        shown.setLevel(level)
+        kept = [] if log_file is None else [_file_handler(log_file)]
+        _handle("seqmask", logging.DEBUG if kept else level, shown, *kept)
+        _handle("py.warnings", logging.DEBUG, *kept)
+        self.said = _handle("seqmask.said", logging.DEBUG, *kept)
+        self.said.info("$ %s", shlex.join(sys.argv))
 
     def say(self, text: str) -> None:
         """One line."""
         self.console.print(text, markup=False)
+        self.said.info(text)
 
     def classifier_table(self, report: dict[str, Any]) -> None:
         """Accuracy of each split and rank."""
@@ -52,6 +63,26 @@ class Terminal:
                     f"{row['accuracy_all']:.3f}",
                 )
         self.console.print(table)
+
+
+def _file_handler(path: Path) -> logging.Handler:
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    return handler
+
+
+def _handle(name: str, level: int, *handlers: logging.Handler) -> logging.Logger:
+    """These handlers for a logger, instead of those of an earlier `Terminal` in the same process."""
+    logger = logging.getLogger(name)
+    for old in [
+        handler for handler in logger.handlers if type(handler) in (logging.StreamHandler, logging.FileHandler)
+    ]:
+        logger.removeHandler(old)
+        old.close()
+    for handler in handlers:
+        logger.addHandler(handler)
+    logger.setLevel(level)
+    return logger
 
 
 class Reporter:
@@ -110,86 +141,6 @@ class Reporter:
             self.bar.update(self.task, note=tally.summary)
         elif not first:
             self.terminal.say(tally.summary)
-
-
-def print_report(report: dict[str, Any]) -> None:
-    """The tables of `evaluate`, to stdout: they are its data."""
-    console = Console(highlight=False, width=_width(sys.stdout.isatty()))
-    console.print(
-        f"model {report['model']}, {report['sequences']} sequences, against {report['against']}, "
-        f"hard masks at tau {report['threshold']:.3f}",
-        markup=False,
-        soft_wrap=True,
-    )
-    for table in (_headline(report), _controls(report, soft=False), _fractions(report), _controls(report, soft=True)):
-        console.print(table)
-    if "mask" in report:
-        shape = report["mask"]
-        console.print(
-            f"masks: area {shape['area']['mean']:.3f} (median {shape['area']['median']:.3f}, 5-95 % "
-            f"{shape['area']['p5']:.3f}-{shape['area']['p95']:.3f}), soft area {shape['soft_area']['mean']:.3f}, "
-            f"binarity {shape['binarity']:.3f}, {shape['segments']:.1f} segments a sequence, "
-            f"median {shape['median_segment_nt']:.0f} nt",
-            markup=False,
-            soft_wrap=True,
-        )
-    for flag in report["red_flags"]:
-        console.print(f"RED FLAG {flag}", markup=False, soft_wrap=True)
-    if not report["red_flags"]:
-        console.print("no red flag")
-
-
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left")
-    for i, name in enumerate(columns):
-        # Never cut off: where the width does not do, a cell goes on below
-        table.add_column(name, justify="left" if i == 0 else "right", overflow="fold")
-    return table
-
-
-def _headline(report: dict[str, Any]) -> Table:
-    """Hard masks: what is kept, what is left without them, and what a mask of the same size would keep."""
-    table = _table(
-        "hard masks, accuracy (95 % interval)", "rank", "full", "masked", "inverse", "majority", "best control", "gap"
-    )
-    for name, rank in report["ranks"].items():
-        row, best = rank["rows"]["seqmask"], rank["best_control"]
-        table.add_row(
-            name,
-            *(
-                f"{part['accuracy']:.3f} ({part['interval'][0]:.3f}-{part['interval'][1]:.3f})"
-                for part in (rank["full"], row["masked"], row["inverse"])
-            ),
-            f"{rank['majority_rate']:.3f}",
-            f"{best['accuracy']:.3f} {best['name']}",
-            f"{best['gap']:+.3f}",
-        )
-    return table
-
-
-def _controls(report: dict[str, Any], soft: bool) -> Table:
-    """Masked / inverse accuracy of mask and controls; soft figures never without the constant mask beside them."""
-    title = "soft masks" if soft else "hard masks and controls of the same area"
-    table = _table(f"{title}, accuracy masked / inverse", "mask", *report["ranks"])
-    names = next(iter(report["ranks"].values()))["rows"]
-    for name in names:
-        if name.endswith("(soft)") is soft:
-            rows = [rank["rows"][name] for rank in report["ranks"].values()]
-            table.add_row(name, *(f"{r['masked']['accuracy']:.3f} / {r['inverse']['accuracy']:.3f}" for r in rows))
-    return table
-
-
-def _fractions(report: dict[str, Any]) -> Table:
-    """Accuracy when only the top share of each sequence is kept / when it is removed."""
-    names = list(report["ranks"])
-    table = _table(
-        "top share of each sequence, accuracy kept / removed", "rank and order", "5 %", "10 %", "20 %", "40 %"
-    )
-    for name in names:
-        for order, of in report["ranks"][name]["fractions"].items():
-            cells = [f"{point['kept']:.3f} / {point['removed']:.3f}" for point in of.values()]
-            table.add_row(f"{name} {order}", *cells)
-    return table
 
 
 def _width(terminal: bool) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,7 +22,8 @@ REQUIRE_PEERS = "SEQMASK_REQUIRE_PEERS"
 
 def find_peer(name: str) -> str:
     """Path of an external tool; without it the test is skipped, or fails where SEQMASK_REQUIRE_PEERS=1."""
-    path = shutil.which(name)
+    beside = os.path.dirname(sys.executable)  # a tool of the same virtual environment, which need not be active
+    path = shutil.which(name) or shutil.which(name, path=beside)
     if path is not None:
         return path
     if os.environ.get(REQUIRE_PEERS) == "1":

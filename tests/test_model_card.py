@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import typer
 
-from seqmask.cli import app
+from seqmask.cli.app import app
 from seqmask.config import ClassifierOptions, ExplainerOptions, to_json
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -72,7 +72,8 @@ def test_only_what_belongs_to_a_model(directory: Path) -> None:
 
 def test_it_loads_and_its_digests_match(directory: Path) -> None:
     """`load_model` holds classifier and tokenizer against the Explainer's digests; the reports name the same files."""
-    from seqmask.models.checkpoint import file_sha256, load_model
+    from seqmask.models.checkpoint import load_model
+    from seqmask.models.storage import file_sha256
 
     model = load_model(directory)
     stored = json.loads((directory / "explainer.json").read_text())
@@ -102,7 +103,7 @@ def test_its_card_names_the_data(directory: Path) -> None:
     assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in digests)
     assert [digest for digest in digests if digest not in card] == []
     for name in ("classifier", "explainer"):
-        from seqmask.models.checkpoint import file_sha256
+        from seqmask.models.storage import file_sha256
 
         assert file_sha256(directory / f"{name}.safetensors") in card
 
@@ -117,7 +118,7 @@ def test_it_masks_the_example_reads(directory: Path, tmp_path: Path) -> None:
     """Every read is classified, and masks are neither empty nor everything."""
     from typer.testing import CliRunner
 
-    from seqmask.cli import app
+    from seqmask.cli.app import app
 
     run: Callable[..., Any] = CliRunner().invoke
     done = run(app, ["mask", "-q", str(ROOT / "examples" / "reads.fasta.gz"), "-m", directory.name, "--tsv", "-"])

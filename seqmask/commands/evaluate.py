@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from seqmask.commands.inputs import read_labelled
+from seqmask.commands.known import read_known, score_known
 from seqmask.commands.mask import load
 from seqmask.config import EvaluateOptions
 from seqmask.errors import InputError, UsageError
+from seqmask.evaluation.flags import red_flags
+from seqmask.evaluation.leakage import Judge, check_judge
+from seqmask.evaluation.rivals.compare import Comparison
+from seqmask.evaluation.rivals.names import Rival, parse
 from seqmask.evaluation.scoring import Scorer
-from seqmask.evaluation.study import Study, red_flags
+from seqmask.evaluation.study import Study
 from seqmask.inference.device import describe
 from seqmask.models.bundled import resolve
-from seqmask.models.checkpoint import file_sha256
+from seqmask.models.checkpoint import ClassifierModel, Model, load_classifier, load_model
+from seqmask.models.storage import file_sha256, finite
 from seqmask.results.files import Target, check_targets
 from seqmask.results.text import encode
 from seqmask.version import version
@@ -28,10 +35,13 @@ def evaluate(options: EvaluateOptions, say: Callable[[str], None]) -> dict[str, 
     """Score the model's masks on labelled sequences (or on the classifier's own predictions); returns the report."""
     if options.json is not None:
         check_targets([str(options.json)], options.force)
+    rivals = parse(options.rivals)
     if options.split is not None and options.labels is None:
         raise UsageError("--split needs --labels: the split is a column of the label table")
     directory = resolve(options.model)
     model, engine = load(directory, options.compute)
+    judge = load_judge(options.judge, model) if options.judge is not None else None
+    other = load_other(options.other, model) if options.other is not None else None
     ranks = model.classifier.ranks
     labelled = read_labelled(options.sequences, options.labels, ranks.names)
     records = [
@@ -47,6 +57,11 @@ def evaluate(options: EvaluateOptions, say: Callable[[str], None]) -> dict[str, 
             "no sequences" + (f" of split {options.split!r}" if options.split else ""),
             expected=f"one of {there}" if there else "at least one record",
         )
+    everyone = [record.name for of_split in labelled.splits.values() for record in of_split]
+    truth, annotations = (
+        read_known(path, records, everyone, options.limit, options.seed, say)
+        for path in (options.truth, options.annotations)
+    )
     if 0 < options.limit < len(records):
         chosen = np.random.default_rng(options.seed).choice(len(records), options.limit, replace=False)
         records = [records[i] for i in sorted(chosen.tolist())]
@@ -72,7 +87,17 @@ def evaluate(options: EvaluateOptions, say: Callable[[str], None]) -> dict[str, 
             )
     tau = model.threshold if options.threshold is None else options.threshold
     study = Study(
-        scorer, scorer.masks(model.explainer), reference, [record.sequence for record in held], tau, options.seed
+        scorer,
+        model.explainer,
+        scorer.masks(model.explainer),
+        reference,
+        tau,
+        options.seed,
+        labelled=options.labels is not None,
+        sample=options.sample,
+        judge=None if judge is None else Judge(Scorer.of(held, judge, engine, overlap=options.overlap, frames=frames)),
+        other=None if other is None else other.explainer,
+        say=say,
     )
     result = {
         "tool": "seqmask",
@@ -82,6 +107,8 @@ def evaluate(options: EvaluateOptions, say: Callable[[str], None]) -> dict[str, 
         "classifier_sha256": model.classifier.sha256,
         "explainer_sha256": model.sha256,
         "operator": model.operator,
+        "judge_sha256": None if judge is None else judge.sha256,
+        "other_sha256": None if other is None else other.sha256,
         "against": against,
         "split": options.split,
         "data_sha256": {str(path).rsplit("/", 1)[-1]: file_sha256(path) for path in paths_of(options)},
@@ -93,6 +120,8 @@ def evaluate(options: EvaluateOptions, say: Callable[[str], None]) -> dict[str, 
         "precision": engine.precision,
         "seed": options.seed,
         **study.run(),
+        "rivals": run_rivals(rivals, scorer, model, reference, options, say) if rivals else None,
+        **score_known(truth, annotations, scorer, model, labelled, tau, options.seed),
     }
     result["red_flags"] = red_flags(result)
     if options.json is not None:
@@ -100,13 +129,56 @@ def evaluate(options: EvaluateOptions, say: Callable[[str], None]) -> dict[str, 
     return result
 
 
+def run_rivals(
+    rivals: Sequence[Rival],
+    scorer: Scorer,
+    model: Model,
+    reference: NDArray[np.int64],
+    options: EvaluateOptions,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """The Explainer beside other methods, on a random sample of the sequences if there are more than the limit."""
+    rows = np.arange(len(reference))
+    if 0 < options.rivals_limit < len(rows):
+        rows = np.sort(np.random.default_rng([options.seed, 501]).choice(rows, options.rivals_limit, replace=False))
+    say(f"rivals on {len(rows)} sequences")
+    return Comparison(scorer.subset(rows.tolist()), model.explainer, reference[rows], options.seed).run(rivals, say)
+
+
+def load_judge(name: str, model: Model) -> ClassifierModel:
+    """An independent classifier on the model's device; InputError unless it can judge this one."""
+    path = resolve(name)
+    judge = load_classifier(path)
+    check_judge(judge, model.classifier, path)
+    judge.network.to(model.classifier.network.head.weight.device)
+    return judge
+
+
+def load_other(name: str, model: Model) -> Model:
+    """Another Explainer on the model's device; InputError where it explains another classifier or is the same one."""
+    path = resolve(name)
+    other = load_model(path)
+    if other.classifier.sha256 != model.classifier.sha256:
+        raise InputError(
+            path,
+            f"an Explainer of classifier {other.classifier.sha256[:12]}",
+            expected=f"one of classifier {model.classifier.sha256[:12]}",
+            remedy="train it for the same classifier with another seed",
+        )
+    if other.sha256 == model.sha256:
+        raise InputError(path, "the same Explainer", remedy="give one that was trained with another seed")
+    other.explainer.to(model.classifier.network.head.weight.device)
+    return other
+
+
 def write_report(path: Path, report: dict[str, Any]) -> None:
-    """As JSON: to a file whole or not at all, to stdout (-), a pipe or a device as it is."""
+    """As JSON: to a file whole or not at all, to stdout (-), a pipe or a device as it is. NaN is null."""
     with Target(path) as target, contextlib.closing(target.open()) as sink:
-        sink.write(encode(json.dumps(report, indent=1, ensure_ascii=False) + "\n"))
+        sink.write(encode(json.dumps(finite(report), indent=1, ensure_ascii=False, allow_nan=False) + "\n"))
 
 
 def paths_of(options: EvaluateOptions) -> list[Any]:
     """Input files that have a digest (stdin has none)."""
     named = [Path(path) for path in options.sequences if path != "-"]
-    return [path for path in [*named, *([options.labels] if options.labels else [])] if path.is_file()]
+    tables = [path for path in (options.labels, options.truth, options.annotations) if path is not None]
+    return [path for path in [*named, *tables] if path.is_file()]

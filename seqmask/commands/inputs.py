@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from seqmask.errors import InputError, UsageError
 from seqmask.labels import LabelTable, Ranks, read_labels
 from seqmask.sequences.records import Record, check_nucleotides, read
+from seqmask.training.dataset import CropLaw
 
 
 @dataclass(slots=True)
@@ -68,6 +69,19 @@ def prepare_output(directory: Path, force: bool, resume: bool) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     if not resume:
         (directory / "checkpoint.safetensors").unlink(missing_ok=True)
+
+
+def one_of(flag: str, value: str, known: Collection[str]) -> None:
+    """Raise UsageError unless the value of an option is one of those that are known."""
+    if value not in known:
+        raise UsageError(f"{flag} {value}: expected one of {', '.join(known)}")
+
+
+def crop_law(shortest: int, longest: int) -> CropLaw:
+    """Random crops from `--min-crop` to the longest window, both nt; UsageError where none is that short."""
+    if shortest > longest:
+        raise UsageError(f"--min-crop {shortest}: expected at most {longest} nt, the longest window (--max-tokens)")
+    return CropLaw(shortest, longest)
 
 
 def thin(history: list[dict[str, float]], most: int = 500) -> list[dict[str, float]]:

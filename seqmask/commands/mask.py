@@ -5,19 +5,23 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from seqmask.config import Compute, MaskOptions
-from seqmask.inference.device import describe, options_of
+from seqmask.inference.device import describe, options_of, token_budget
 from seqmask.inference.engine import Engine
-from seqmask.inference.explain import explain
+from seqmask.inference.explain import explain_pool, pooled
+from seqmask.inference.stages import Stages
 from seqmask.models.bundled import resolve
 from seqmask.models.checkpoint import Model, load_model
 from seqmask.results.writer import Outputs, Paths, Style
-from seqmask.sequences.explanations import Explanation, Status
-from seqmask.sequences.records import Record, check_nucleotides, read
+from seqmask.sequences.explanations import Explanations, Status
+from seqmask.sequences.pool import Pool
+from seqmask.sequences.records import checked, read
 from seqmask.version import version
 
 
@@ -35,10 +39,11 @@ class Tally:
         """Records so far."""
         return sum(self.statuses.values())
 
-    def add(self, explanation: Explanation) -> None:
-        """Count one record."""
-        self.statuses[explanation.status] += 1
-        self.nucleotides += len(explanation.record.sequence)
+    def add(self, explanations: Explanations) -> None:
+        """Count these records."""
+        counts = np.bincount(explanations.status).tolist()
+        self.statuses.update({Status(status): count for status, count in enumerate(counts) if count})
+        self.nucleotides += sum(len(record.sequence) for record in explanations.records)
 
     @property
     def summary(self) -> str:
@@ -64,6 +69,7 @@ def mask(options: MaskOptions, say: Callable[[str], None], report: Callable[[Tal
         hard_mask=options.hard_mask,
         check=options.check,
         full_precision=options.full_precision,
+        min_confidence=options.min_confidence,
     )
     where = f"{describe(engine.device)}, {engine.precision}"
     say(f"{where}, {engine.budget} tokens a batch; model {directory.name}, tau {tau:.3f}")
@@ -71,15 +77,32 @@ def mask(options: MaskOptions, say: Callable[[str], None], report: Callable[[Tal
     with Outputs(
         paths, model.classifier.ranks, style, metadata=metadata(model, engine, tau, options.seed), force=options.force
     ) as outputs:
-        records = checked(read(options.reads))
-        for explanation in explain(
-            records, model, engine, overlap=options.overlap, frames=options.frames, check=options.check, tau=tau
-        ):
-            outputs.write(explanation)
-            tally.add(explanation)
+
+        def compute(pool: Pool) -> Explanations:
+            return explain_pool(pool, model, engine, options.check, tau)
+
+        def write(explanations: Explanations) -> None:
+            outputs.write_all(explanations)
+            tally.add(explanations)
             report(tally)
+
+        numbered = enumerate(checked(read(options.reads)))
+        stages = Stages(pooled(numbered, model.classifier, options.overlap, options.frames or model.frames), compute)
+        engine.pulse = stages.pulse
+        stages.run(write)
     say(tally.summary)
+    for line in remarks(outputs, model.classifier.ranks.names, options.min_confidence):
+        say(line)
     return tally
+
+
+def remarks(outputs: Outputs, ranks: Sequence[str], min_confidence: float) -> Iterator[str]:
+    """What else is to be said of the predictions, if anything."""
+    if outputs.unclassified.any():
+        counts = ", ".join(f"{name} {n}" for name, n in zip(ranks, outputs.unclassified.tolist(), strict=True))
+        yield f"unclassified, confidence below {min_confidence:g}: {counts}"
+    if outputs.inconsistent:
+        yield f"{outputs.inconsistent} records with classes that never stand together in the training labels"
 
 
 def load(directory: Any, compute: Compute) -> tuple[Model, Engine]:
@@ -88,14 +111,7 @@ def load(directory: Any, compute: Compute) -> tuple[Model, Engine]:
     model = load_model(directory)
     model.classifier.network.to(device)
     model.explainer.to(device)
-    return model, Engine(device, precision, most=compute.batch_size)
-
-
-def checked(records: Iterable[Record]) -> Iterator[Record]:
-    """The records; an InputError at the first that is not nucleotides."""
-    for record in records:
-        check_nucleotides(record)
-        yield record
+    return model, Engine(device, precision, token_budget(device, model.classifier.network.config), compute.batch_size)
 
 
 def metadata(model: Model, engine: Engine, tau: float, seed: int) -> dict[str, Any]:

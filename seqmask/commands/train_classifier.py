@@ -5,19 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 
-from seqmask.commands.inputs import Labelled, prepare_output, read_labelled, thin, training_records
+from seqmask.commands.inputs import (
+    Labelled,
+    crop_law,
+    one_of,
+    prepare_output,
+    read_labelled,
+    thin,
+    training_records,
+)
 from seqmask.config import ClassifierOptions, to_json
-from seqmask.evaluation.scoring import classifier_report
+from seqmask.evaluation.scoring import Scorer, classifier_report
 from seqmask.inference.device import autocast, describe, options_of
 from seqmask.inference.engine import Engine
-from seqmask.labels import fit_ranks
-from seqmask.models.checkpoint import ClassifierModel, file_sha256, round_to_half, save_classifier, write_json
+from seqmask.labels import Ranks, fit_ranks
+from seqmask.models.checkpoint import ClassifierModel, round_to_half, save_classifier
 from seqmask.models.classifier import Classifier
-from seqmask.models.encoders import configuration
+from seqmask.models.encoders import SIZES, configuration
+from seqmask.models.operators import OPERATORS
+from seqmask.models.storage import file_sha256, write_json
 from seqmask.sequences.tokens import KmerTokenizer
 from seqmask.training.bag import Bag, BagObjective, bag_batches, start_as_bag
+from seqmask.training.calibration import fold, temperatures
 from seqmask.training.dataset import Corpus, CropLaw, batches
 from seqmask.training.fit import Checkpoints, Progress, Schedule, fit
 from seqmask.training.objectives import ClassifierObjective
@@ -26,9 +38,13 @@ from seqmask.version import version
 Reporter = Callable[[Progress], None]
 Say = Callable[[str], None]
 
+CALIBRATION_LIMIT = 4000  # sequences of `val` that temperatures are fitted on
+
 
 def train_classifier(options: ClassifierOptions, report: Reporter, say: Say) -> dict[str, Any]:
     """Train, write the directory, and return the report that is also written to report.json."""
+    one_of("--size", options.size, SIZES)
+    one_of("--operator", options.operator, OPERATORS)
     prepare_output(options.output, options.force, options.resume)
     device, precision = options_of(options.compute)
     say(f"device {describe(device)}, precision {precision}, seed {options.seed}")
@@ -41,9 +57,10 @@ def train_classifier(options: ClassifierOptions, report: Reporter, say: Say) -> 
     corpus = Corpus.of([record.sequence for record in train], labelled.encode(train, ranks))
     say(f"{len(train)} training sequences; classes: " + ", ".join(f"{r.name} {len(r.classes)}" for r in ranks.ranks))
 
-    config = configuration(options.size, tokenizer.vocabulary_size, options.max_tokens)
+    crossing = options.k if options.crossing and options.k == options.stride > 1 else 0
+    config = configuration(options.size, tokenizer.vocabulary_size, options.max_tokens, crossing)
     network = Classifier(config, ranks.sizes, options.operator).to(device)
-    law = CropLaw(options.min_crop, tokenizer.max_length(options.max_tokens))
+    law = crop_law(options.min_crop, tokenizer.max_length(options.max_tokens))
     checkpoints = Checkpoints(
         options.output / "checkpoint.safetensors", options.checkpoint_minutes, options.resume, fingerprint(options)
     )
@@ -61,10 +78,13 @@ def train_classifier(options: ClassifierOptions, report: Reporter, say: Say) -> 
     )
 
     round_to_half(network)
+    settled = calibrate(network.eval(), tokenizer, ranks, labelled, options.seed)
+    round_to_half(network)
     settings = {
         "seqmask_version": version(),
         "options": to_json(options),
         "data_sha256": {path.name: file_sha256(path) for path in [*options.sequences, options.labels]},
+        "temperatures": settled,
     }
     digest = save_classifier(options.output, network, tokenizer, ranks, settings)
     write_json(options.output / "history.json", thin(history))
@@ -87,18 +107,36 @@ def train_bag(
     report: Reporter,
 ) -> None:
     """Train the bag of k-mers and put it into the network."""
-    bag = Bag(tokenizer.vocabulary_size, int(network.config["hidden_size"]), sum(network.sizes)).to(device)
+    crossing = int(network.config.get("crossing_kmers", 0))
+    bag = Bag(tokenizer.vocabulary_size, int(network.config["hidden_size"]), sum(network.sizes), crossing).to(device)
     size = min(256, max(len(corpus) // 8, 1))
     steps = max(round(options.bag_epochs * len(corpus) / size), 1)
     fit(
         BagObjective(bag, network.sizes),
-        bag_batches(corpus, tokenizer, law, size, options.seed, device, steps),
+        bag_batches(corpus, tokenizer, law, size, options.seed, device, 0 if crossing else steps),
         Schedule(steps, options.bag_learning_rate, options.weight_decay),
         name="bag of k-mers",
         size=lambda batch: len(batch.targets),
         report=report,
     )
     start_as_bag(network, bag)
+
+
+def calibrate(
+    network: Classifier, tokenizer: KmerTokenizer, ranks: Ranks, labelled: Labelled, seed: int
+) -> dict[str, float]:
+    """Temperature of each rank, fitted on split `val` and folded into the head; empty without such a split."""
+    records = labelled.splits.get("val", [])
+    if len(records) > CALIBRATION_LIMIT:
+        chosen = np.random.default_rng(seed).choice(len(records), CALIBRATION_LIMIT, replace=False)
+        records = [records[i] for i in sorted(chosen.tolist())]
+    scorer = Scorer.of(records, ClassifierModel(network, tokenizer, ranks, "", {}), Engine(network.head.weight.device))
+    if not scorer.prepared:
+        return {}
+    truth = labelled.encode([item.record for item in scorer.prepared], ranks)
+    found = temperatures(scorer.logits(), truth, ranks.slices)
+    fold(network.head, ranks.slices, found)
+    return dict(zip(ranks.names, found.tolist(), strict=True))
 
 
 def fingerprint(options: Any) -> dict[str, Any]:

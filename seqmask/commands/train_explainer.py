@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,66 +13,101 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seqmask.commands.inputs import prepare_output, read_labelled, thin, training_records
+from seqmask.commands.inputs import crop_law, one_of, prepare_output, read_labelled, thin, training_records
+from seqmask.commands.panels import training_panels
 from seqmask.commands.train_classifier import fingerprint
 from seqmask.config import ExplainerOptions, to_json
-from seqmask.errors import SeqmaskError, UsageError
-from seqmask.evaluation.frontier import Point, choose, frontier, thresholds_for
+from seqmask.errors import InputError, SeqmaskError, UsageError
+from seqmask.evaluation.frontier import AREAS, FEW_AREAS, Point, Wanted, frontier, thresholds_for
 from seqmask.evaluation.scoring import Scorer
 from seqmask.inference.device import autocast, options_of
 from seqmask.inference.engine import Engine
 from seqmask.models.checkpoint import (
     CLASSIFIER_FILES,
     ClassifierModel,
-    file_sha256,
     load_classifier,
     round_to_half,
     save_explainer,
     weights_sha256,
-    write_json,
 )
-from seqmask.models.explainer import Explainer
+from seqmask.models.explainer import CENTRE, Explainer
+from seqmask.models.operators import OPERATORS
 from seqmask.models.selftest import check_operator
+from seqmask.models.storage import file_sha256, write_json
+from seqmask.results.curves import draw
 from seqmask.sequences.records import Record
-from seqmask.training.dataset import Corpus, CropLaw, batches
+from seqmask.training.dataset import Corpus, batches
 from seqmask.training.fit import Checkpoints, Progress, Schedule, fit
-from seqmask.training.objectives import ExplainerObjective, ExplainerWeights
+from seqmask.training.objectives import FORMS, KINDS, TARGETS, ExplainerObjective, Terms
 from seqmask.version import version
+
+REPORT = "classifier-report.json"
 
 
 @dataclass(slots=True)
 class Validation:
-    """Hard-mask frontiers on `val` before and during training; keeps the best Explainer."""
+    """Hard-mask frontiers on `val` before and during training; keeps the best Explainer, over a stop, too."""
 
     scorer: Scorer
     reference: NDArray[np.int64]
-    min_kept: float
-    best: Point | None = None
+    wanted: Wanted
+    best: list[Point] | None = None
     weights: dict[str, Tensor] | None = None
-    log: list[dict[str, Any]] | None = None
+    log: list[dict[str, Any]] = field(default_factory=list)
 
-    def __call__(self, explainer: Explainer, step: int) -> Point:
-        """Score the Explainer as it is; remember it when it is better than all before."""
+    def __call__(self, explainer: Explainer, step: int) -> list[Point]:
+        """Score the Explainer as it is, a point a track; remember it when it is better than all before."""
+        chosen = self.measure(explainer, step, FEW_AREAS)
+        if self.best is None or self.wanted.better(chosen, self.best):
+            self.best = chosen
+            self.weights = {name: value.detach().cpu().clone() for name, value in explainer.state_dict().items()}
+        return chosen
+
+    def stored(self) -> tuple[dict[str, Tensor], Any]:
+        """For a checkpoint: the best weights, their points, and the frontiers so far."""
+        return self.weights or {}, {"best": self.best and [asdict(point) for point in self.best], "log": self.log}
+
+    def restore(self, tensors: dict[str, Tensor], data: Any) -> None:
+        """Take up what `stored` gave."""
+        self.weights, self.log = tensors or None, data["log"]
+        self.best = data["best"] and [Point.of(values) for values in data["best"]]
+
+    def measure(
+        self, explainer: Explainer, step: int, areas: Sequence[float], threshold: float | None = None
+    ) -> list[Point]:
+        """The chosen point of each track, of those at about these areas and at `threshold` (which is then chosen)."""
         explainer.eval()
         masks = self.scorer.masks(explainer)
-        points = frontier(self.scorer, masks, self.reference, thresholds_for(masks))
-        point = choose(points, self.min_kept)
-        self.log = [*(self.log or []), {"step": step, "chosen": asdict(point), "frontier": [asdict(p) for p in points]}]
-        if self.best is None or choose([point, self.best], self.min_kept) is point:
-            self.best = point
-            self.weights = {name: value.detach().cpu().clone() for name, value in explainer.state_dict().items()}
-        return point
+        thresholds = [
+            [*thresholds_for([mask[:, track] for mask in masks], areas), *([] if threshold is None else [threshold])]
+            for track in range(explainer.tracks)
+        ]
+        points = frontier(self.scorer, masks, self.reference, thresholds)
+        chosen = [of[-1] if threshold is not None else self.wanted.choose(of) for of in points]
+        self.log.append(
+            {
+                "step": step,
+                "chosen": [asdict(point) for point in chosen],
+                "frontier": [[asdict(point) for point in of_track] for of_track in points],
+            }
+        )
+        return chosen
 
 
 def train_explainer(
     options: ExplainerOptions, report: Callable[[Progress], None], say: Callable[[str], None]
 ) -> dict[str, Any]:
     """Train, write the model directory, return the report (threshold, frontier on `val`)."""
+    one_of("--target", options.target, TARGETS)
+    one_of("--form", options.form, FORMS)
+    one_of("--necessity-kind", options.necessity_kind, KINDS)
+    one_of("--operator", options.operator, ("", *OPERATORS))
     if options.target == "true" and options.labels is None:
         raise UsageError("--target true needs --labels")
     prepare_output(options.output, options.force, options.resume)
     device, precision = options_of(options.compute)
     model = load_classifier(options.classifier)
+    law = crop_law(options.min_crop, model.tokenizer.max_length(model.network.max_tokens))
     model.network.to(device)
     operator = options.operator or model.network.operator
     check = check_operator(model.network, operator, soft=options.soft, force=options.force_operator)
@@ -83,34 +119,48 @@ def train_explainer(
     say(f"{len(train)} training sequences, {len(val)} validation sequences")
     tracks = len(model.ranks.ranks) if options.mask_per_rank else 1
     explainer = Explainer.like(model.network, options.layers, tracks, options.target_area).to(device)
-    law = CropLaw(options.min_crop, model.tokenizer.max_length(model.network.max_tokens))
     objective = ExplainerObjective(
         explainer,
         model.network,
         operator,
         options.target,
-        ExplainerWeights(options.entropy_weight, options.area_weight, options.variation_weight, options.bounds_weight),
-        options.target_area,
+        Terms(
+            form=options.form,
+            kind=options.necessity_kind,
+            necessity=options.necessity_weight,
+            area=options.area_weight,
+            variation=options.variation_weight,
+            bounds=options.bounds_weight,
+            area_budget=options.target_area,
+            sufficiency_bound=options.sufficiency_bound,
+            necessity_bound=options.necessity_bound,
+        ),
         options.soft,
         options.seed,
         device,
+        options.named_share,
     )
     scorer = Scorer.of(val, model, Engine(device), operator, frames=options.frames)
     own = scorer.classes(scorer.logits())
-    validation = Validation(scorer, own if truth is None else truth[scorer.rows], options.min_agreement)
+    validation = Validation(scorer, own if truth is None else truth[scorer.rows], Wanted(options.min_agreement))
 
     def validate(step: int) -> None:
-        point = validation(explainer, step)
-        ranks = ", ".join(
-            f"{n} {k:.3f}/{r:.3f}" for n, k, r in zip(model.ranks.names, point.kept, point.removed, strict=True)
-        )
-        say(f"step {step}: area {point.area:.3f} at threshold {point.threshold:.3f}; kept/removed {ranks}")
+        for point in validation(explainer, step):
+            say(f"step {step}: {described(point, model.ranks.names)}")
 
     def stream(first: int) -> Any:
         return batches(train, model.tokenizer, law, options.batch_tokens, options.seed, first)
 
     steps = options.steps
-    validate(0)  # the start is a candidate: training has to beat the class activation map
+    checkpoints = Checkpoints(
+        options.output / "checkpoint.safetensors",
+        options.checkpoint_minutes,
+        options.resume,
+        fingerprint(options) | {"classifier_sha256": model.sha256},
+        validation,
+    )
+    if not checkpoints.waiting:
+        validate(0)  # the start is a candidate: training has to beat the class activation map
     history = fit(
         objective,
         stream,
@@ -118,19 +168,14 @@ def train_explainer(
         name="explainer",
         size=lambda batch: len(batch.ids),
         autocast=autocast(precision, device),
-        checkpoints=Checkpoints(
-            options.output / "checkpoint.safetensors",
-            options.checkpoint_minutes,
-            options.resume,
-            fingerprint(options),
-        ),
+        checkpoints=checkpoints,
         report=report,
         validate=validate,
         validate_every=max(steps // max(options.validations, 1), 1),
     )
     if weights_sha256(model.network) != before:
         raise SeqmaskError("the frozen classifier's weights changed during training: this is a bug, please report it")
-    return finish(explainer, model, operator, validation, options, history)
+    return finish(explainer, model, operator, validation, options, history, say)
 
 
 def corpora(options: ExplainerOptions, model: ClassifierModel) -> tuple[Corpus, list[Record], NDArray[np.int64] | None]:
@@ -143,6 +188,8 @@ def corpora(options: ExplainerOptions, model: ClassifierModel) -> tuple[Corpus, 
     train, val = training_records(labelled, str(options.labels)), list(labelled.splits.get("val", []))
     if not val:
         cut = max(len(train) // 10, 1)
+        if cut == len(train):
+            raise InputError(options.sequences[0], "one sequence", expected="two or more, to train on and to hold out")
         train, val = train[:-cut], train[-cut:]
     if len(val) > options.validation_limit:
         val = [val[i] for i in sorted(rng.choice(len(val), options.validation_limit, replace=False))]
@@ -152,6 +199,13 @@ def corpora(options: ExplainerOptions, model: ClassifierModel) -> tuple[Corpus, 
     return Corpus.of([record.sequence for record in train], targets), val, truth
 
 
+def described(point: Point, names: Sequence[str]) -> str:
+    """One line on one threshold of one track."""
+    ranks = zip(point.ranks, point.kept, point.removed, point.chance, strict=True)
+    told = ", ".join(f"{names[r]} {kept:.3f} | {removed:.3f} ({chance:.3f})" for r, kept, removed, chance in ranks)
+    return f"area {point.area:.3f} at threshold {point.threshold:.3f}; kept | removed (majority) of full: {told}"
+
+
 def finish(
     explainer: Explainer,
     model: ClassifierModel,
@@ -159,27 +213,40 @@ def finish(
     validation: Validation,
     options: ExplainerOptions,
     history: list[dict[str, float]],
+    say: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Store the best Explainer seen, with the threshold chosen from its stored (half precision) weights."""
-    if validation.weights is not None:  # none when a run is resumed after its last step
+    """Store the best Explainer seen, its masks centred so that the chosen threshold of every track is .5."""
+    validated = list(validation.log)
+    if validation.weights is not None:  # none where an older checkpoint was resumed after its last step
         explainer.load_state_dict(validation.weights)
+    chosen = validation.measure(explainer, options.steps, AREAS)
+    explainer.centre([point.threshold for point in chosen])
     round_to_half(explainer)
-    validation.best = None
-    point = validation(explainer, options.steps)
+    chosen = validation.measure(explainer, options.steps, AREAS, CENTRE)
+    for point in chosen:
+        say(f"stored: {described(point, model.ranks.names)}")
     inputs = [*options.sequences, *([options.labels] if options.labels else [])]
     settings = {
         "seqmask_version": version(),
         "options": to_json(options),
         "data_sha256": {path.name: file_sha256(path) for path in inputs},
-        "validation": asdict(point),
+        "validation": [asdict(point) for point in chosen],
     }
-    for name in (*CLASSIFIER_FILES, "report.json"):
-        source, target = options.classifier / name, options.output / name
-        if source.exists() and source.resolve() != target.resolve():
-            shutil.copyfile(source, options.output / ("classifier-report.json" if name == "report.json" else name))
-    digest = save_explainer(options.output, explainer, model, point.threshold, operator, settings, options.frames)
-    result = {"explainer_sha256": digest, "threshold": point.threshold, "validation": validation.log}
+    copy_classifier(options.classifier, options.output)
+    digest = save_explainer(options.output, explainer, model, CENTRE, operator, settings, options.frames)
+    result = {"explainer_sha256": digest, "threshold": CENTRE, "validation": validation.log}
     write_json(options.output / "explainer-report.json", result)
     write_json(options.output / "explainer-history.json", thin(history))
+    plot = draw(training_panels(history, validated, model.ranks.names), "step")
+    (options.output / "explainer-training.svg").write_text(plot, encoding="utf-8")
     (options.output / "checkpoint.safetensors").unlink(missing_ok=True)
-    return {**result, "chosen": asdict(point)}
+    return {**result, "chosen": [asdict(point) for point in chosen]}
+
+
+def copy_classifier(classifier: Path, output: Path) -> None:
+    """Put a classifier and its report into a model directory, which may be the same one, or be given one."""
+    names = {name: name for name in CLASSIFIER_FILES}
+    report = next((name for name in ("report.json", REPORT) if (classifier / name).exists()), None)
+    for source, target in {**names, **({report: REPORT} if report else {})}.items():
+        if (classifier / source).resolve() != (output / target).resolve():
+            shutil.copyfile(classifier / source, output / target)

@@ -2,71 +2,133 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from seqmask.evaluation.metrics import majority_rate
 from seqmask.evaluation.scoring import Scorer, TokenMasks
 
 AREAS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)
+FEW_AREAS = (0.05, 0.1, 0.2, 0.3, 0.4)
 MOST_AREA = 0.51  # a threshold meets the wanted area only nearly
+SAME_AREA = 0.01
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One threshold: the area it keeps, and what the hard-masked and inverse hard-masked sequences are classified as.
+    """One threshold of one track: the area it keeps, and what hard-masked and inverse-masked sequences are called.
 
-    kept, removed (R,): share of the sequences whose reference class (the true one, or the classifier's own) is still
-    predicted, divided by that share on the full sequence.
+    ranks: those that the track is for. kept, removed, chance, one value each: share of the sequences whose reference
+    class (the true one, or the classifier's own) is predicted with the kept tokens, and without them, and the majority
+    rate; all divided by that share on the full sequence. Where that is 0, at a rank without any reference or one that
+    the classifier can not do, there is nothing to keep: 1, 1 and nan.
     """
 
     threshold: float
     area: float
+    ranks: tuple[int, ...]
     kept: tuple[float, ...]
     removed: tuple[float, ...]
+    chance: tuple[float, ...]
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Point:
+        """From the fields by name, lists in the place of tuples: what JSON makes of a point."""
+        fields: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+        return cls(**fields)
+
+    @property
+    def trade(self) -> float:
+        """Mean over ranks of kept - removed, less the area: any larger mask keeps more and leaves less."""
+        return float(np.mean(self.kept) - np.mean(self.removed)) - self.area
 
 
-def thresholds_for(masks: Sequence[NDArray[np.float32]], areas: Sequence[float] = AREAS) -> list[float]:
-    """Thresholds at which about these shares of all tokens have m >= tau; equal ones are dropped."""
-    values = np.sort(np.concatenate([mask.max(axis=1) for mask in masks]))[::-1]
+def thresholds_for(track: Sequence[NDArray[np.float32]], areas: Sequence[float] = AREAS) -> list[float]:
+    """Thresholds at which about these shares of all tokens have m >= tau, largest first. track: (N,) a record."""
+    values = np.sort(np.concatenate(track))[::-1]
     chosen = [float(values[min(max(round(share * len(values)) - 1, 0), len(values) - 1)]) for share in areas]
     return sorted(set(chosen), reverse=True)
 
 
 def frontier(
-    scorer: Scorer, masks: Sequence[NDArray[np.float32]], reference: NDArray[np.int64], thresholds: Sequence[float]
-) -> list[Point]:
-    """A point a threshold. masks (N, tracks) of each record, reference (n, R) classes with -1 left out."""
-    full = _shares(scorer.classes(scorer.logits()), reference)
-    points = []
-    for threshold in thresholds:
-        hard: TokenMasks = [(mask.max(axis=1) >= threshold).astype(np.float32) for mask in masks]
-        kept = _shares(scorer.classes(scorer.logits(hard)), reference)
-        removed = _shares(scorer.classes(scorer.logits([1 - mask for mask in hard])), reference)
-        area = float(np.concatenate(hard).mean())
-        points.append(Point(threshold, area, tuple((kept / full).tolist()), tuple((removed / full).tolist())))
-    return points
+    scorer: Scorer,
+    masks: Sequence[NDArray[np.float32]],
+    reference: NDArray[np.int64],
+    thresholds: Sequence[Sequence[float]],
+) -> list[list[Point]]:
+    """A list of points for each track, one a threshold.
 
-
-def choose(points: Sequence[Point], min_kept: float) -> Point:
-    """The smallest area, up to half, at which every rank keeps `min_kept` of its accuracy; else the best trade there.
-
-    A mask of more than half of the sequence explains nothing, whatever it keeps. The best trade is the largest mean
-    over ranks of kept - removed, less the area, for any larger mask keeps more and leaves less. Where every point is
-    larger than half, the smallest one.
+    masks (N, tracks) of each record, reference (n, R) classes with -1 left out; thresholds: those of each track.
     """
-    small = [point for point in points if point.area <= MOST_AREA]
-    enough = [point for point in small if min(point.kept) >= min_kept]
-    if enough or not small:
-        return min(enough or points, key=lambda point: point.area)
-    return max(small, key=lambda point: float(np.mean(point.kept) - np.mean(point.removed)) - point.area)
+    full = _shares(scorer.classes(scorer.logits()), reference)
+    chance = np.array([majority_rate(column) for column in reference.T])
+    tracks = masks[0].shape[1]
+    found = []
+    for track, of_track in enumerate(thresholds):
+        ranks = tuple(range(reference.shape[1])) if tracks == 1 else (track,)
+        points = []
+        for threshold in of_track:
+            hard: TokenMasks = [(mask[:, track] >= np.float32(threshold)).astype(np.float32) for mask in masks]
+            kept = _shares(scorer.classes(scorer.logits(hard)), reference)
+            removed = _shares(scorer.classes(scorer.logits([1 - mask for mask in hard])), reference)
+            relative = [
+                tuple(np.where(full > 0, shares / np.maximum(full, 1e-9), otherwise)[list(ranks)].tolist())
+                for shares, otherwise in ((kept, 1.0), (removed, 1.0), (chance, np.nan))
+            ]
+            points.append(Point(threshold, float(np.concatenate(hard).mean()), ranks, *relative))
+        found.append(points)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a threshold has to meet at every rank: kept at least `kept`, removed at most chance plus `above_chance`."""
+
+    kept: float
+    above_chance: float = 0.05
+
+    def met(self, point: Point) -> bool:
+        """Whether the point has both, and is no larger than half of the sequence."""
+        left = zip(point.removed, point.chance, strict=True)
+        return (
+            point.area <= MOST_AREA
+            and min(point.kept) >= self.kept
+            and not any(removed > chance + self.above_chance for removed, chance in left)  # nan: nothing to compare
+        )
+
+    def choose(self, points: Sequence[Point]) -> Point:
+        """The smallest area at which both are met; else the best trade up to half of the sequence.
+
+        A mask of more than half of the sequence explains nothing, whatever it keeps. Where every point is larger than
+        half, the smallest one.
+        """
+        enough = [point for point in points if self.met(point)]
+        small = [point for point in points if point.area <= MOST_AREA]
+        if enough or not small:
+            return min(enough or points, key=lambda point: point.area)
+        return max(small, key=lambda point: point.trade)
+
+    def better(self, one: Sequence[Point], other: Sequence[Point]) -> bool:
+        """Whether the chosen points of all tracks of one Explainer are better than those of another.
+
+        More tracks that meet what is wanted; then, where all do, an area that is smaller by at least .01 (areas lie on
+        a grid, so most are equal); then the better trade.
+        """
+        met = [sum(self.met(point) for point in points) for points in (one, other)]
+        if met[0] != met[1]:
+            return met[0] > met[1]
+        smaller = float(np.mean([p.area for p in other])) - float(np.mean([p.area for p in one]))
+        if met[0] == len(one) and abs(smaller) >= SAME_AREA:
+            return smaller > 0
+        return float(np.mean([p.trade for p in one])) > float(np.mean([p.trade for p in other]))
 
 
 def _shares(classes: NDArray[np.int64], reference: NDArray[np.int64]) -> NDArray[np.float64]:
     """Share of known references that are predicted, a rank (R,)."""
     known = reference >= 0
-    right = ((classes == reference) & known).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-    shares: NDArray[np.float64] = np.maximum(right, 1e-9)
+    shares: NDArray[np.float64] = ((classes == reference) & known).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
     return shares

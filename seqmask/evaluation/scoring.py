@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,13 +25,16 @@ TokenMasks = list[NDArray[np.float32]]
 class Scorer:
     """Records held as windows, scored under any masks. Records that have no token are left out: see `rows`.
 
-    rows: ordinal of each held record among the given ones. operator: the masking operator.
+    rows: ordinal of each held record among the given ones. operator: the masking operator. overlap (nt) and frames: how
+    the records were cut into windows.
     """
 
     model: ClassifierModel
     engine: Engine
     operator: str
     prepared: list[Prepared]
+    overlap: int = 0
+    frames: int = 1
 
     @classmethod
     def of(
@@ -45,7 +48,15 @@ class Scorer:
     ) -> Scorer:
         """Records as windows that share at least `overlap` nt; an empty operator is the classifier's own."""
         held = [item for item in prepare(records, model, overlap, frames) if item.status is Status.ok]
-        return cls(model, engine, operator or model.network.operator, held)
+        return cls(model, engine, operator or model.network.operator, held, overlap, frames)
+
+    def like(self, records: Sequence[Record]) -> Scorer:
+        """Other records, read and scored in the same way."""
+        return Scorer.of(records, self.model, self.engine, self.operator, self.overlap, self.frames)
+
+    def subset(self, rows: Iterable[int]) -> Scorer:
+        """Some of the held records, by their number (0 to n - 1) among the held ones."""
+        return replace(self, prepared=[self.prepared[row] for row in rows])
 
     @property
     def rows(self) -> NDArray[np.int64]:

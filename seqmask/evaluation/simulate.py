@@ -12,15 +12,15 @@ from typing import TextIO
 
 import numpy as np
 from numpy.random import Generator
-from numpy.typing import NDArray
 
-from seqmask.errors import InputError, UsageError
+from seqmask.config import SimulateOptions
+from seqmask.errors import UsageError
 from seqmask.evaluation.backgrounds import SPLITS, Background, default_markov, fit_markov, fragment_background
 from seqmask.evaluation.controls import place_blocks
-from seqmask.evaluation.tasks import NONE, TASKS, Plan, SimulateOptions, draw_motifs, reverse_complement
+from seqmask.evaluation.tasks import NONE, TASKS, Plan, draw_motifs, reverse_complement
 from seqmask.sequences.records import Record
 
-KINDS = ("truth", "decoy", "lone")
+DECOY, LONE = "decoy", "lone"
 BLOCK = 4096  # sequences drawn at once
 
 
@@ -28,23 +28,29 @@ BLOCK = 4096  # sequences drawn at once
 class Interval:
     """One planted motif: nt [start, end) of a record, 0-based half-open.
 
-    kind: `truth` (decides the class), `decoy` (in all classes alike) or `lone` (one half of an AND pair in a sequence
-    of class "none": neither). strand: `+` if the motif stands as it is listed, `-` if its reverse complement does.
+    role: the ranks whose class it decides, joined by commas; or `decoy` (in all classes alike), or `lone` (one half of
+    an AND pair in a sequence of class "negative": neither). strand: `+` if the motif stands as it is listed, `-` if its
+    reverse complement does.
     """
 
     record: str
     start: int
     end: int
-    kind: str
+    role: str
     motif: str
     strand: str
+
+    @property
+    def kind(self) -> str:
+        """`truth`, `decoy` or `lone`."""
+        return self.role if self.role in (DECOY, LONE) else "truth"
 
 
 @dataclass(frozen=True, slots=True)
 class Simulation:
     """Sequences and everything that is known of them.
 
-    labels: one row a record, `seq_id`, the class of each rank, `split`. truth: the planted motifs, decoys included, by
+    labels: one row a record, `id`, the class of each rank, `split`. truth: the planted motifs, decoys included, by
     record and start. motifs: name to letters, 5'-3' of the strand `+`.
     """
 
@@ -86,15 +92,6 @@ def simulate(options: SimulateOptions, sequences: Sequence[str] = ()) -> Simulat
     return simulation
 
 
-def truth_track(intervals: Iterable[Interval], length: int, kind: str = "truth") -> NDArray[np.bool_]:
-    """Nucleotides (length,) bool within an interval of this kind; intervals of one record only."""
-    track = np.zeros(length, dtype=np.bool_)
-    for interval in intervals:
-        if interval.kind == kind:
-            track[interval.start : interval.end] = True
-    return track
-
-
 # Files
 
 
@@ -106,38 +103,16 @@ def write_fasta(handle: TextIO, records: Iterable[Record], width: int = 60) -> N
 
 
 def write_labels(handle: TextIO, labels: Sequence[dict[str, str]]) -> None:
-    """The label table as TSV with a header: seq_id, the ranks, split. At least one row."""
+    """The label table as TSV with a header: id, the ranks, split. At least one row."""
     handle.write("\t".join(labels[0]) + "\n")
     handle.writelines("\t".join(row.values()) + "\n" for row in labels)
 
 
 def write_truth(handle: TextIO, intervals: Iterable[Interval]) -> None:
-    """BED6, 0-based half-open; the name is kind:motif, the score 1000 for truth and 0 otherwise."""
+    """BED6, 0-based half-open; the name is role:motif, the score 1000 for truth and 0 otherwise."""
     for i in intervals:
         score = 1000 if i.kind == "truth" else 0
-        handle.write(f"{i.record}\t{i.start}\t{i.end}\t{i.kind}:{i.motif}\t{score}\t{i.strand}\n")
-
-
-def read_truth(lines: Iterable[str], path: str = "-") -> list[Interval]:
-    """What `write_truth` wrote; `path` is only for the error. InputError for a line that is no such interval."""
-    intervals = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            record, start, end, name, _, strand = line.rstrip("\n").split("\t")
-            kind, motif = name.split(":", 1)
-            interval = Interval(record, int(start), int(end), kind, motif, strand)
-        except ValueError:
-            interval = None
-        if interval is None or kind not in KINDS or not 0 <= interval.start < interval.end:
-            raise InputError(
-                path,
-                f"found {line.strip()[:60]!r}",
-                expected="BED6 whose names are truth:, decoy: or lone: and a motif",
-                remedy="give the BED file that `seqmask simulate` wrote",
-                line=number,
-            )
-        intervals.append(interval)
-    return intervals
+        handle.write(f"{i.record}\t{i.start}\t{i.end}\t{i.role}:{i.motif}\t{score}\t{i.strand}\n")
 
 
 # Parts of a simulation
@@ -167,7 +142,7 @@ def _draft(rng: Generator, options: SimulateOptions, motifs: dict[str, str], ind
     name = f"sim_{index:06d}"
     length = options.length + int(rng.integers(-options.length_spread, options.length_spread + 1))
     classes = dict(zip(options.used_ranks, plan.labels, strict=True))
-    labels = {"seq_id": name, **classes, "split": str(rng.choice(SPLITS, p=_shares(options)))}
+    labels = {"id": name, **classes, "split": str(rng.choice(SPLITS, p=_shares(options)))}
     return _Draft(index, length, labels, _layout(rng, plan, options, motifs, name, length))
 
 
@@ -175,22 +150,28 @@ def _layout(
     rng: Generator, plan: Plan, options: SimulateOptions, motifs: dict[str, str], record: str, length: int
 ) -> list[Interval]:
     """Where the motifs of one sequence will stand, sorted by start, no two of them touching."""
-    kinds = {"truth": plan.truth, "lone": plan.lone}
-    items = [(kind, name) for kind, names in kinds.items() for name in names for _ in range(_instances(rng, options))]
+    roles = [(_decided(options, name), name) for name in plan.truth] + [(LONE, name) for name in plan.lone]
+    items = [item for item in roles for _ in range(_instances(rng, options))]
     decoys = [f"decoy.{i}" for i in rng.integers(options.decoy_motifs, size=options.decoys_each)]
-    items += [("decoy", name) for name in decoys]
+    items += [(DECOY, name) for name in decoys]
     strands = rng.choice(["+", "-"], size=len(items)).tolist()
     laid = [(*items[i], strands[i]) for i in rng.permutation(len(items))]
     if plan.ordered:
         # The pair on one strand, in the plan's order along that strand; decoys stay where they fell.
         strand = strands[0]
-        truth = sorted((item for item in laid if item[0] == "truth"), key=lambda item: plan.truth.index(item[1]))
+        truth = sorted((item for item in laid if item[0] != DECOY), key=lambda item: plan.truth.index(item[1]))
         along = iter(truth if strand == "+" else truth[::-1])
-        laid = [(*next(along)[:2], strand) if item[0] == "truth" else item for item in laid]
+        laid = [(*next(along)[:2], strand) if item[0] != DECOY else item for item in laid]
     sizes = np.array([len(motifs[name]) for _, name, _ in laid], dtype=np.int64)
     starts = place_blocks(sizes, length, rng).tolist()
     ends = (starts + sizes).tolist() if laid else []
     return [Interval(record, s, e, *item) for s, e, item in zip(starts, ends, laid, strict=True)]
+
+
+def _decided(options: SimulateOptions, motif: str) -> str:
+    """The ranks that a motif decides, joined by commas: a motif of the coarse rank decides the fine one, too."""
+    rank = motif.partition(".")[0]
+    return ",".join(options.used_ranks[options.used_ranks.index(rank) :])
 
 
 def _instances(rng: Generator, options: SimulateOptions) -> int:
@@ -207,7 +188,7 @@ def _compose(rng: Generator, background: Background, motifs: dict[str, str], dra
         for draft, text in zip(pending, texts, strict=True):
             sequence = _plant(text, draft.planted, motifs)
             if _occurrences(sequence, motifs) == {(i.start, i.motif, i.strand) for i in draft.planted}:
-                name = draft.labels["seq_id"]
+                name = draft.labels["id"]
                 done[draft.index] = Record(name, name, sequence, line=draft.index + 1)
         pending = [draft for draft in pending if draft.index not in done]
         if not pending:

@@ -2,38 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from seqmask.evaluation import metrics
-from seqmask.evaluation.controls import REFERENCES, SAME_AREA, MaskSet, top_fractions
-from seqmask.evaluation.faithfulness import ERASER_FRACTIONS, aopc, comprehensiveness, sufficiency
+from seqmask.evaluation import metrics, orders, scores
+from seqmask.evaluation.calibration import calibration, removals
+from seqmask.evaluation.consistency import consistency
+from seqmask.evaluation.controls import REFERENCES, SAME_AREA, MaskSet
+from seqmask.evaluation.leakage import Judge, Verdicts
+from seqmask.evaluation.orders import AtFractions
+from seqmask.evaluation.probe import probe
 from seqmask.evaluation.scoring import Scorer, TokenMasks
-from seqmask.labels import Rank, Ranks
-from seqmask.sequences.spans import lengths
+from seqmask.evaluation.shape import mask_shape
+from seqmask.labels import Ranks
+from seqmask.models.explainer import Explainer
 
-FRACTIONS = (0.05, 0.1, 0.2, 0.4)  # of each sequence, for the kept / removed table
-MASK = "seqmask"
+MASK, RANDOM = "seqmask", "random"
+Logits = NDArray[np.float32]
+Both = tuple[Logits, Logits]
+"""Logits (n, C) with a mask and with its inverse."""
 
 
 @dataclass(slots=True)
 class Study:
     """n sequences held for scoring. masks: (N_i, G) float32 keep probabilities, G = 1 or one a rank.
 
-    reference (n, R): the classes that count as right, -1 left out; the true ones, or the classifier's own predictions.
-    sequences: as in the records; tau: threshold of the hard masks.
+    reference (n, R): the classes that count as right, -1 left out; the true ones (`labelled`), or the classifier's own
+    predictions. explainer: what made the masks. tau: threshold of the hard masks. sample: sequences that the costly
+    parts read (curves, calibration, consistency), 0 = all. judge: another classifier; other: another Explainer of the
+    same classifier. say: told what goes on.
     """
 
     scorer: Scorer
+    explainer: Explainer
     masks: list[NDArray[np.float32]]
     reference: NDArray[np.int64]
-    sequences: list[str]
     tau: float
     seed: int
+    labelled: bool = True
+    sample: int = 0
+    judge: Judge | None = None
+    other: Explainer | None = None
+    say: Callable[[str], None] = lambda line: None
 
     @property
     def ranks(self) -> Ranks:
@@ -42,172 +56,131 @@ class Study:
 
     def run(self) -> dict[str, Any]:
         """Everything, as JSON-ready dicts: see docs/evaluation.md."""
+        n = len(self.masks)
         full = self.scorer.logits()
-        tracks = self.masks[0].shape[1]
-        result: dict[str, Any] = {"sequences": len(self.masks), "threshold": self.tau, "ranks": {}}
-        spans = self.scorer.spans()
-        for track in range(tracks):
-            soft = [mask[:, track] for mask in self.masks]
-            held = MaskSet(soft, [mask >= np.float32(self.tau) for mask in soft], spans, self.sequences)
-            ranks = range(len(self.ranks.ranks)) if tracks == 1 else [track]
-            rows = self._rows(held)
-            fractions = self._fractions(held)
+        null = self.scorer.logits([np.zeros(length, np.float32) for length in self.scorer.lengths])
+        few = np.arange(n)
+        if 0 < self.sample < n:
+            few = np.sort(np.random.default_rng([self.seed, 401]).choice(n, self.sample, replace=False))
+        result: dict[str, Any] = {"sequences": n, "sampled": len(few), "threshold": self.tau, "ranks": {}}
+        self.say(f"consistency of the masks of {len(few)} sequences")
+        stable = consistency(
+            [self.scorer.prepared[i].record for i in few], self.scorer, self.explainer, self.other, self.seed
+        )
+        for (track, held, ranks), of_track in zip(self._tracks(), stable, strict=True):
+            found = Track(self, track, held, full, null, few)
             for r in ranks:
-                rank = self.ranks.ranks[r]
-                result["ranks"][rank.name] = self._rank(r, rank, full, rows, fractions)
-            shape = mask_shape(held)
-            if tracks == 1:
-                result["mask"] = shape
-            else:
-                result["ranks"][self.ranks.ranks[track].name]["mask"] = shape
+                result["ranks"][self.ranks.ranks[r].name] = found.rank(r)
+            shape = {**mask_shape(held, self.seed), "consistency": of_track}
+            # A shared mask is described once; masks of their own stand with their ranks
+            (result if len(stable) == 1 else result["ranks"][self.ranks.names[track]])["mask"] = shape
         return result
 
-    def _rows(self, held: MaskSet) -> dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]:
-        """Logits (n, C) with the mask and with its inverse, for the Explainer and every control."""
+    def _tracks(self) -> Iterator[tuple[int, MaskSet, range]]:
+        """Each track with its soft and hard masks and the ranks that it explains."""
+        count, spans = self.masks[0].shape[1], self.scorer.spans()
+        sequences = [item.record.sequence for item in self.scorer.prepared]
+        for track in range(count):
+            soft = [mask[:, track] for mask in self.masks]
+            held = MaskSet(soft, [mask >= np.float32(self.tau) for mask in soft], spans, sequences)
+            yield track, held, range(len(self.ranks.ranks)) if count == 1 else range(track, track + 1)
+
+
+class Track:
+    """What the classifier (and the judge) say under one track of the masks; `rank` makes the figures of one rank.
+
+    full, null (n, C): logits of whole sequences and with every token hidden; few (k,): the sequences of costly parts.
+    """
+
+    def __init__(
+        self, study: Study, track: int, held: MaskSet, full: Logits, null: Logits, few: NDArray[np.int64]
+    ) -> None:
+        self.study, self.held, self.full, self.null, self.few = study, held, full, null, few
+        name = "" if study.masks[0].shape[1] == 1 else f" of {study.ranks.names[track]}"
+        study.say(f"masks{name} and controls of {len(full)} sequences")
+        self.rows = self._rows()
+        study.say(f"top shares{name}")
+        self.fractions = self._in_order(study.scorer, np.arange(len(full)), orders.TOP_FRACTIONS)
+        study.say(f"insertion and deletion curves{name} of {len(few)} sequences")
+        sampled = study.scorer.subset(few)
+        self.curves = self._in_order(sampled, few, orders.CURVE_FRACTIONS)
+        rng = np.random.default_rng([study.seed, 103])
+        self.removals = removals(sampled, [held.soft[i] for i in few], rng)
+        self.verdicts = self._judged()
+
+    def _rows(self) -> dict[str, Both]:
+        """Logits with the mask and with its inverse, for the Explainer and every control."""
+        held, scorer = self.held, self.study.scorer
         hard: TokenMasks = [kept.astype(np.float32) for kept in held.kept]
         masks: dict[str, TokenMasks] = {MASK: hard, f"{MASK} (soft)": list(held.soft)}
         for number, (name, control) in enumerate({**SAME_AREA, **REFERENCES}.items()):
             if name == "other_sequence" and len(held.soft) < 2:
                 continue
             label = f"{name} (soft)" if name == "constant" else name
-            masks[label] = control(np.random.default_rng([self.seed, number]), held)
+            masks[label] = control(np.random.default_rng([self.study.seed, number]), held)
+        known = {"all_ones": (self.full, self.null), "all_zeros": (self.null, self.full)}
         return {
-            name: (self.scorer.logits(mask), self.scorer.logits([np.float32(1) - part for part in mask]))
+            name: known.get(name) or (scorer.logits(mask), scorer.logits([np.float32(1) - part for part in mask]))
             for name, mask in masks.items()
         }
 
-    def _fractions(self, held: MaskSet) -> dict[str, dict[float, tuple[NDArray[np.float32], NDArray[np.float32]]]]:
-        """Logits (n, C) when the top share of each sequence is kept and when it is removed: Explainer, random order."""
-        found: dict[str, dict[float, tuple[NDArray[np.float32], NDArray[np.float32]]]] = {}
-        wanted = sorted({*FRACTIONS, *ERASER_FRACTIONS})
-        for name in (MASK, "random"):
-            rng = np.random.default_rng([self.seed, 101])
-            nested = []
-            for soft, spans in zip(held.soft, held.spans, strict=True):
-                scores = soft if name == MASK else rng.random(len(soft)).astype(np.float32)
-                nested.append(top_fractions(scores, lengths(spans), wanted, rng))
-            found[name] = {}
-            for i, fraction in enumerate(wanted):
-                kept: TokenMasks = [part[i].astype(np.float32) for part in nested]
-                removed: TokenMasks = [np.float32(1) - part for part in kept]
-                found[name][fraction] = (self.scorer.logits(kept), self.scorer.logits(removed))
+    def _in_order(
+        self, scorer: Scorer, rows: NDArray[np.int64], fractions: tuple[float, ...]
+    ) -> dict[str, AtFractions]:
+        """Top fractions kept and removed in the order of the mask and at random; rows: what the scorer holds."""
+        found = {}
+        for name in (MASK, RANDOM):
+            rng = np.random.default_rng([self.study.seed, 101])
+            at_random = (rng.random(length).astype(np.float32) for length in scorer.lengths)
+            order = (self.held.soft[i] for i in rows) if name == MASK else at_random
+            found[name] = orders.at_fractions(scorer, order, rng, fractions)
         return found
 
-    def _rank(
-        self,
-        r: int,
-        rank: Rank,
-        full: NDArray[np.float32],
-        rows: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]],
-        fractions: dict[str, dict[float, tuple[NDArray[np.float32], NDArray[np.float32]]]],
-    ) -> dict[str, Any]:
-        columns = self.ranks.slices[r]
-        reference = self.reference[:, r]
-        own = full[:, columns]
-        result: dict[str, Any] = {
-            "classes": len(rank.classes),
+    def _judged(self) -> Verdicts | None:
+        """What the judge says of the hard masks, if there is one."""
+        if self.study.judge is None:
+            return None
+        self.study.say("the judge")
+        views = {"full": self.full, "masked": self.rows[MASK][0], "inverse": self.rows[MASK][1]}
+        hard = [kept.astype(np.float32) for kept in self.held.kept]
+        return self.study.judge.report(views, hard, list(self.held.spans), self.study.ranks)
+
+    def rank(self, r: int) -> dict[str, Any]:
+        """All figures of one rank."""
+        study, seed = self.study, self.study.seed
+        columns, reference = study.ranks.slices[r], study.reference[:, r]
+        own = self.full[:, columns]
+        rows = {name: (kept[:, columns], removed[:, columns]) for name, (kept, removed) in self.rows.items()}
+        null, few = self.null[:, columns], self.few
+        return {
+            "classes": len(study.ranks.ranks[r].classes),
             "scored": int((reference >= 0).sum()),
             "majority_rate": metrics.majority_rate(reference),
-            "full": self._score(own, own, reference),
+            "full": scores.score(own, own, reference, seed),
+            "confidence": scores.confidence(own, reference, seed) if study.labelled else None,
             "rows": {
                 name: {
-                    "masked": self._score(kept[:, columns], own, reference),
-                    "inverse": self._score(removed[:, columns], own, reference),
+                    "masked": scores.score(kept, own, reference, seed),
+                    "inverse": scores.score(removed, own, reference, seed),
                 }
                 for name, (kept, removed) in rows.items()
             },
-        }
-        controls = {name: result["rows"][name]["masked"]["accuracy"] for name in SAME_AREA if name in result["rows"]}
-        best = max(controls, key=lambda name: controls[name])
-        gap = result["rows"][MASK]["masked"]["accuracy"] - controls[best]
-        result["best_control"] = {"name": best, "accuracy": controls[best], "gap": gap}
-        result["fractions"] = {
-            name: {
-                f"{fraction:g}": {
-                    "kept": metrics.accuracy(of[fraction][0][:, columns].argmax(axis=1), reference),
-                    "removed": metrics.accuracy(of[fraction][1][:, columns].argmax(axis=1), reference),
-                }
-                for fraction in FRACTIONS
-            }
-            for name, of in fractions.items()
-        }
-        result["eraser"] = {name: eraser(own, of, columns) for name, of in fractions.items()}
-        return result
-
-    def _score(
-        self, logits: NDArray[np.float32], full: NDArray[np.float32], reference: NDArray[np.int64]
-    ) -> dict[str, Any]:
-        """Accuracy with its 95 % bootstrap interval, balanced accuracy, agreement with the full prediction and KL."""
-        classes = logits.argmax(axis=1)
-        low, high = metrics.bootstrap_interval(metrics.correct(classes, reference), self.seed)
-        return {
-            "accuracy": metrics.accuracy(classes, reference),
-            "interval": [low, high],
-            "balanced_accuracy": metrics.balanced_accuracy(classes, reference),
-            "agreement": metrics.agreement(classes, full.argmax(axis=1)),
-            "kl": float(metrics.kl_divergence(full, logits).mean()),
-            "entropy": float(metrics.normalised_entropy(logits).mean()),
+            **self._gaps(rows, own, reference),
+            "fractions": {name: orders.accuracies(of, columns, reference, seed) for name, of in self.fractions.items()},
+            "eraser": {name: orders.eraser(own, of, columns, null, seed) for name, of in self.fractions.items()},
+            "auc": {name: orders.auc(own[few], of, columns, null[few], seed) for name, of in self.curves.items()},
+            "calibration": calibration(self.full[few], self.removals, columns, seed),
+            "probe": probe(self.held, reference, seed),
+            "judge": None if self.verdicts is None else self.verdicts.rank(r, reference, seed),
         }
 
-
-def eraser(
-    full: NDArray[np.float32], of: dict[float, tuple[NDArray[np.float32], NDArray[np.float32]]], columns: slice
-) -> dict[str, float]:
-    """AOPC of comprehensiveness and sufficiency (DeYoung et al. 2020) of the predicted class's probability."""
-    classes = full.argmax(axis=1)
-    rows = np.arange(len(full))
-
-    def probability(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-        chosen: NDArray[np.float64] = metrics.softmax(logits)[rows, classes]
-        return chosen
-
-    only = np.stack([probability(of[fraction][0][:, columns]) for fraction in ERASER_FRACTIONS], axis=1)
-    removed = np.stack([probability(of[fraction][1][:, columns]) for fraction in ERASER_FRACTIONS], axis=1)
-    whole = probability(full)
-    return {
-        "comprehensiveness": float(aopc(comprehensiveness(whole, removed)).mean()),
-        "sufficiency": float(aopc(sufficiency(whole, only)).mean()),
-    }
-
-
-def mask_shape(held: MaskSet) -> dict[str, Any]:
-    """Size and shape of the masks: area of the hard and the soft one, binarity, variation, segments."""
-    pairs = list(zip(held.kept, held.spans, strict=True))
-    segments = [metrics.segment_lengths(kept, spans) for kept, spans in pairs]
-    lengths_nt = np.concatenate(segments)
-    soft = list(zip(held.soft, held.spans, strict=True))
-
-    def of(values: Sequence[float]) -> dict[str, float]:
-        found = metrics.summary(np.array(values))
-        return {"mean": found.mean, "median": found.median, "p5": found.p5, "p95": found.p95}
-
-    return {
-        "area": of([metrics.area(kept.astype(np.float32), spans) for kept, spans in pairs]),
-        "soft_area": of([metrics.area(mask, spans) for mask, spans in soft]),
-        "binarity": float(np.mean([metrics.binarity(mask, spans) for mask, spans in soft])),
-        "variation": float(np.mean([metrics.variation(mask, spans) for mask, spans in soft])),
-        "segments": float(np.mean([len(part) for part in segments])),
-        "median_segment_nt": float(np.median(lengths_nt)) if len(lengths_nt) else float("nan"),
-    }
-
-
-def red_flags(result: dict[str, Any]) -> list[str]:
-    """What speaks against believing these masks, one sentence each; empty when nothing does.
-
-    The rules and their limits are explained in docs/evaluation.md.
-    """
-    flags = []
-    for name, rank in result["ranks"].items():
-        rows = rank["rows"]
-        mask, soft, constant = rows[MASK], rows[f"{MASK} (soft)"], rows["constant (soft)"]
-        if rank["best_control"]["gap"] <= 0:
-            control = rank["best_control"]["name"]
-            flags.append(f"{name}: the control `{control}` of the same area keeps as much accuracy as the mask")
-        if constant["masked"]["accuracy"] >= soft["masked"]["accuracy"]:
-            flags.append(f"{name}: a constant mask keeps as much as the soft mask: soft figures say nothing here")
-        if mask["masked"]["interval"][0] > rank["full"]["interval"][1]:
-            flags.append(f"{name}: masked accuracy is above full accuracy: the mask may carry the label")
-        gone = mask["inverse"]["accuracy"] - rows["random"]["inverse"]["accuracy"]
-        if gone >= 0:
-            flags.append(f"{name}: without the mask's tokens as much is left as without random ones: not necessary")
-    return flags
+    def _gaps(self, rows: dict[str, Both], own: Logits, reference: NDArray[np.int64]) -> dict[str, Any]:
+        """Masked accuracy of the mask less that of every control, of the best one, and of whole sequences; paired."""
+        seed, masked = self.study.seed, rows[MASK][0]
+        gaps = {name: scores.gap(masked, rows[name][0], reference, seed) for name in SAME_AREA if name in rows}
+        best = None
+        if (reference >= 0).any():
+            name = min(gaps, key=lambda name: gaps[name]["gap"])
+            accuracy = metrics.accuracy(rows[name][0].argmax(axis=1), reference)
+            best = {"name": name, "accuracy": accuracy, **gaps[name]}
+        return {"best_control": best, "gaps": gaps, "above_full": scores.gap(masked, own, reference, seed)}

@@ -1,4 +1,4 @@
-"""What a simulation may ask for, which motifs it has, and how each task lets motifs decide the class."""
+"""Which motifs a simulation has, and how each task lets motifs decide the class."""
 
 from __future__ import annotations
 
@@ -7,103 +7,11 @@ from dataclasses import dataclass
 
 from numpy.random import Generator
 
+from seqmask.config import SHARED, SimulateOptions
 from seqmask.errors import UsageError
 
-NONE = "none"  # class of the sequences in which no class's motifs are complete
-TASK_NAMES = ("one", "several", "and", "order", "decoys", "nested")
-BACKGROUNDS = ("default", "markov", "fragments")
+NONE = "negative"  # class of the sequences in which no class's motifs are complete
 COMPLEMENT = str.maketrans("ACGT", "TGCA")
-SHARED = 8  # no two motifs, on any strand, have a word of this length in common
-
-
-@dataclass(frozen=True, slots=True)
-class SimulateOptions:
-    """What to simulate. Impossible combinations are a UsageError that names the option."""
-
-    task: str = "one"  # what decides the class: one, several, and, order, decoys or nested (see TASKS)
-    sequences: int = 2000  # sequences in all, over all splits
-    classes: int = 8  # classes of the finest rank, without "none"
-    groups: int = 4  # classes of the coarse rank (task nested; must divide `classes`)
-    ranks: tuple[str, str] = ("superkingdom", "phylum")  # coarse, fine; only task nested has the coarse one
-    length: int = 300  # mean length of a sequence, nt
-    length_spread: int = 60  # lengths are uniform within this many nt of the mean
-    motif_min: int = 12  # shortest motif, nt
-    motif_max: int = 18  # longest motif, nt
-    max_instances: int = 3  # a planted motif occurs 1 to this many times
-    motifs_per_class: int = 4  # task several: motifs of a class, two of which stand in each of its sequences
-    decoy_motifs: int = 4  # different decoy motifs, each a shuffled class motif
-    decoys: int = 1  # decoy instances in every sequence of every class (task decoys: four times as many)
-    negatives: float = 0.1  # share of sequences of class "none" without any class motif
-    background: str = "default"  # default (no data needed), markov (fitted to sequences) or fragments (of sequences)
-    order: int = 3  # order of the Markov chains: 2 or 3
-    gc_bins: int = 4  # Markov chains of different GC content
-    val: float = 0.1  # share of sequences in split val
-    test: float = 0.2  # share of sequences in split test_species
-    seed: int = 0  # with task, classes, groups and the motif options, this alone decides the motifs
-
-    def __post_init__(self) -> None:
-        nested = self.task == "nested"
-        checks = (
-            (self.task in TASK_NAMES, f"--task {self.task}: expected one of {', '.join(TASK_NAMES)}"),
-            (
-                self.background in BACKGROUNDS,
-                f"--background {self.background}: expected one of {', '.join(BACKGROUNDS)}",
-            ),
-            (self.sequences >= 1, f"--sequences {self.sequences}: expected at least 1"),
-            (self.classes >= 2, f"--classes {self.classes}: expected at least 2"),
-            (
-                self.task != "order" or self.classes % 2 == 0,
-                f"--classes {self.classes}: task order needs an even number",
-            ),
-            (
-                not nested or (2 <= self.groups < self.classes and self.classes % self.groups == 0),
-                f"--groups {self.groups}: expected 2 or more, and --classes {self.classes} a multiple of it",
-            ),
-            (
-                SHARED <= self.motif_min <= self.motif_max,
-                f"--motif-min {self.motif_min}, --motif-max {self.motif_max}: expected {SHARED} <= min <= max",
-            ),
-            (self.max_instances >= 1, f"--max-instances {self.max_instances}: expected at least 1"),
-            (self.motifs_per_class >= 2, f"--motifs-per-class {self.motifs_per_class}: expected at least 2"),
-            (self.decoys >= 0, f"--decoys {self.decoys}: expected 0 or more"),
-            (
-                self.decoy_motifs >= 1,
-                f"--decoy-motifs {self.decoy_motifs}: expected at least 1; --decoys 0 plants none",
-            ),
-            (0 <= self.negatives < 1, f"--negatives {self.negatives}: expected from 0 to below 1"),
-            (self.order in (2, 3), f"--order {self.order}: expected 2 or 3"),
-            (self.gc_bins >= 1, f"--gc-bins {self.gc_bins}: expected at least 1"),
-            (
-                self.val >= 0 and self.test >= 0 and self.val + self.test < 1,
-                f"--val {self.val}, --test {self.test}: expected 0 or more, below 1 together",
-            ),
-            (self.seed >= 0, f"--seed {self.seed}: expected 0 or more"),
-            (self.length_spread >= 0, f"--length-spread {self.length_spread}: expected 0 or more"),
-            (
-                self.length - self.length_spread >= self.greatest_load,
-                f"--length {self.length}, --length-spread {self.length_spread}: the shortest sequence needs"
-                f" {self.greatest_load} nt for its motifs",
-            ),
-        )
-        for holds, message in checks:
-            if not holds:
-                raise UsageError(message)
-
-    @property
-    def decoys_each(self) -> int:
-        """Decoy instances in every sequence."""
-        return self.decoys * (4 if self.task == "decoys" else 1)
-
-    @property
-    def greatest_load(self) -> int:
-        """Nucleotides that the fullest sequence needs for its motifs and the gaps between them."""
-        motifs = 1 if self.task in ("one", "decoys") else 2
-        return (motifs * self.max_instances + self.decoys_each) * (self.motif_max + 1)
-
-    @property
-    def used_ranks(self) -> tuple[str, ...]:
-        """Ranks that the labels have, coarse to fine."""
-        return self.ranks if self.task == "nested" else self.ranks[1:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +49,7 @@ def _plan_several(rng: Generator, options: SimulateOptions) -> Plan:
 
 
 def _plan_and(rng: Generator, options: SimulateOptions) -> Plan:
-    """The class is both motifs of a pair; with either alone it is "none", so one motif says one half and no more."""
+    """The class is both motifs of a pair; with either alone it is "negative": one motif tells one half, no more."""
     rank, c = options.ranks[1], rng.integers(options.classes)
     a, b = f"{rank}.{c}.a", f"{rank}.{c}.b"
     content = rng.integers(3)

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-# Activations of a feed-forward layer beyond 32 MiB leave the cache and make malloc return pages at every step: 4,096
-# tokens at width 384 on a CPU; a GPU wants much more to be busy.
+# Tokens a batch at most. Activations of a feed-forward layer beyond CPU_CACHE bytes leave the cache and make malloc return
+# pages at every step: 4,096 tokens at width 384, 2,048 at 768. A GPU wants much more to be busy.
 CPU_TOKENS, GPU_TOKENS = 4096, 65536
+CPU_CACHE = 1 << 25
 
 
-def plan(counts: Sequence[int], budget: int, most: int = 0) -> list[NDArray[np.int64]]:
+def plan(counts: Sequence[int] | NDArray[np.int64], budget: int, most: int = 0) -> list[NDArray[np.int64]]:
     """Batches as arrays of item numbers, longest items first, so that memory runs out at once or never.
 
     counts: tokens an item (all > 0). budget: tokens a batch, padding included; an item longer than it goes alone.

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 
 from seqmask.config import Compute
 from seqmask.errors import SeqmaskError, UsageError
+from seqmask.inference.batches import CPU_CACHE, CPU_TOKENS, GPU_TOKENS
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -77,6 +78,22 @@ def autocast(precision: str, device: torch.device) -> Callable[[], Any]:
     if precision == "fp32":
         return contextlib.nullcontext
     return lambda: torch.autocast(device.type, dtype=_DTYPES[precision])
+
+
+def token_budget(device: torch.device, config: Mapping[str, Any]) -> int:
+    """Tokens a batch for an encoder of this configuration: what stays in a CPU's cache, or half of a GPU's free memory.
+
+    A token takes some eight states and two feed-forward activations of a layer, in float32. Where that is too little,
+    the engine halves the budget.
+    """
+    width = int(config["hidden_size"])
+    inner = int(config.get("intermediate_size") or 4 * width)
+    if device.type == "cpu":
+        return min(CPU_TOKENS, CPU_CACHE // (4 * inner))
+    if device.type != "cuda":
+        return GPU_TOKENS
+    free, _ = torch.cuda.mem_get_info(device)
+    return max(min(GPU_TOKENS, free // 2 // (4 * (8 * width + 2 * inner))), 1)
 
 
 def describe(device: torch.device) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -30,8 +31,35 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
+class Items:
+    """n items end to end, T tokens in all: the same fields, ids (T,), values (T,) each, fixed (n, K).
+
+    offsets (n + 1,) int64: the first token of each item, and T.
+    """
+
+    ids: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+    values: tuple[NDArray[np.float32], ...] = ()
+    fixed: NDArray[np.int64] | None = None
+
+    @classmethod
+    def of(cls, items: Sequence[Item]) -> Items:
+        """From n >= 1 single items, all with as many values, all or none with `fixed`."""
+        fixed = [item.fixed for item in items if item.fixed is not None]
+        return cls(
+            np.concatenate([item.ids for item in items]),
+            np.concatenate(([0], np.cumsum([len(item.ids) for item in items]))),
+            tuple(np.concatenate(parts) for parts in zip(*(item.values for item in items), strict=True)),
+            np.stack(fixed) if fixed else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Output:
-    """CPU arrays of one item, padding removed: window (F,) float32 and token (T, G) float32, each may be None."""
+    """CPU arrays, padding removed. Of one item: window (F,) float32, token (T, G) float32; either may be None.
+
+    Of n items end to end: window (n, F), token (T, G).
+    """
 
     window: NDArray[np.float32] | None = None
     token: NDArray[np.float32] | None = None
@@ -54,14 +82,22 @@ Step = Callable[[Batch], tuple[Tensor | None, Tensor | None]]
 """A batch to (B, F) or None, and (B, T, G) or None."""
 
 
+def _nothing() -> None:
+    pass
+
+
 @dataclass(slots=True)
 class Engine:
-    """Runs a step over items on one device. budget: tokens a batch, 0 = by device; most: items a batch, 0 = any."""
+    """Runs a step over items on one device. budget: tokens a batch, 0 = by device; most: items a batch, 0 = any.
+
+    pulse: called before each batch; what it raises ends the run.
+    """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     precision: str = "fp32"
     budget: int = 0
     most: int = 0
+    pulse: Callable[[], None] = _nothing
     shrunk: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
@@ -69,32 +105,48 @@ class Engine:
             self.budget = CPU_TOKENS if self.device.type == "cpu" else GPU_TOKENS
 
     def run(self, step: Step, items: Sequence[Item]) -> list[Output]:
-        """Outputs in the order of the items, whatever the batches were.
+        """One output an item, in the order of the items; see `run_all`."""
+        if not items:
+            return []
+        together = Items.of(items)
+        found = self.run_all(step, together)
+        return [
+            Output(
+                None if found.window is None else found.window[i],
+                None if found.token is None else found.token[start:stop].copy(),  # a view would keep all of them alive
+            )
+            for i, (start, stop) in enumerate(pairwise(together.offsets.tolist()))
+        ]
 
+    def run_all(self, step: Step, items: Items, copies: int = 1) -> Output:
+        """Outputs of n items end to end, whatever the batches were. They go to the device and come back once.
+
+        copies: how often the step runs each item of its batch at the same time; the budget is shared between them.
         Out of GPU memory: the cache is freed, the budget halved for good, and all that is left is planned anew.
         """
-        outputs: list[Output] = [Output()] * len(items)
-        waiting = self._plan(items, np.arange(len(items)))
-        log.debug("%d windows, %d tokens, %d batches", len(items), sum(len(i.ids) for i in items), len(waiting))
-        while waiting:
-            rows = waiting.pop()
-            try:
-                results = self._forward(step, [items[i] for i in rows])
-            except torch.OutOfMemoryError:
-                if len(rows) == 1:
-                    raise
-                results = []
-            if not results:  # outside of the `except`, whose traceback holds the tensors of the failed batch
-                self._shrink(len(rows) * max(len(items[i].ids) for i in rows) // 2)
-                waiting = self._plan(items, np.concatenate([rows, *waiting]))
-                continue
-            for row, output in zip(rows.tolist(), results, strict=True):
-                outputs[row] = output
-        return outputs
+        lengths = np.diff(items.offsets)
+        waiting = self._plan(lengths, np.arange(len(lengths)), copies)
+        log.debug("%d windows, %d tokens, %d batches", len(lengths), len(items.ids), len(waiting))
+        held, found = _Held(items, lengths, self.device), _Found(len(lengths), len(items.ids), self.device)
+        with autocast(self.precision, self.device)():  # around all batches: weights are cast once
+            while waiting:
+                self.pulse()
+                rows = waiting.pop()
+                try:
+                    found.put(*held.run(step, rows, int(lengths[rows[0]])))
+                except torch.OutOfMemoryError:
+                    if len(rows) == 1:
+                        raise
+                else:
+                    continue
+                # Outside of the `except`, whose traceback holds the tensors of the failed batch
+                self._shrink(len(rows) * int(lengths[rows[0]]) * copies // 2)
+                waiting = self._plan(lengths, np.concatenate([rows, *waiting]), copies)
+        return found.fetch()
 
-    def _plan(self, items: Sequence[Item], rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-        """Batches of these rows of the items, the longest last, where `pop` takes it."""
-        return [rows[batch] for batch in plan([len(items[i].ids) for i in rows], self.budget, self.most)][::-1]
+    def _plan(self, lengths: NDArray[np.int64], rows: NDArray[np.int64], copies: int) -> list[NDArray[np.int64]]:
+        """Batches of these rows of the items, the longest last, where `pop` takes it, and in each the longest first."""
+        return [rows[batch] for batch in plan(lengths[rows], self.budget // copies, self.most)][::-1]
 
     def _shrink(self, budget: int) -> None:
         torch.cuda.empty_cache()
@@ -103,40 +155,66 @@ class Engine:
             log.warning("out of GPU memory: going on with smaller batches (%d tokens)", budget)
         self.shrunk = True
 
-    def _forward(self, step: Step, items: Sequence[Item]) -> list[Output]:
-        lengths = [len(item.ids) for item in items]
-        batch = _collate(items, lengths, self.device)
-        with torch.inference_mode(), autocast(self.precision, self.device)():
-            window, token = step(batch)
-        windows = None if window is None else window.float().cpu().numpy()
-        tokens = None if token is None else token.float().cpu().numpy()
-        return [
-            Output(
-                None if windows is None else windows[i],
-                None if tokens is None else tokens[i, :length].copy(),  # a view would keep the whole batch alive
-            )
-            for i, length in enumerate(lengths)
-        ]
 
+class _Held:
+    """Items on the device, each array followed by the value that pads it; batches are gathered from them there."""
 
-def _collate(items: Sequence[Item], lengths: Sequence[int], device: torch.device) -> Batch:
-    """Pad items on the right; ids with 0, values with 1 (padding is never masked)."""
-    shape = (len(items), max(lengths))
-    ids = np.zeros(shape, dtype=np.int64)
-    values = [np.ones(shape, dtype=np.float32) for _ in items[0].values]
-    for row, item in enumerate(items):
-        ids[row, : len(item.ids)] = item.ids
-        for padded, value in zip(values, item.values, strict=True):
-            padded[row, : len(value)] = value
-    attention = np.arange(shape[1]) < np.asarray(lengths)[:, None]
+    def __init__(self, items: Items, lengths: NDArray[np.int64], device: torch.device) -> None:
+        self.device = device
+        self.ids = self._send(np.append(items.ids, np.int32(0)))
+        self.values = [self._send(np.append(value, np.float32(1))) for value in items.values]  # padding is never masked
+        self.fixed = None if items.fixed is None else self._send(items.fixed)
+        self.begins, self.lengths = self._send(items.offsets[:-1]), self._send(lengths)
 
-    def send(array: NDArray[np.generic]) -> Tensor:
+    def run(
+        self, step: Step, rows: NDArray[np.int64], longest: int
+    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+        """Items (B,), where each of their tokens stands among all, padding last (B, T), and what the step gives."""
+        items, columns = self._send(rows), torch.arange(longest, device=self.device)
+        attention = columns < self.lengths[items, None]
+        places = torch.where(attention, self.begins[items, None] + columns, len(self.ids) - 1)
+        fixed = None if self.fixed is None else self.fixed[items]
+        batch = Batch(self.ids[places].long(), attention, tuple(value[places] for value in self.values), fixed)
+        with torch.inference_mode():
+            return items, places, *step(batch)
+
+    def _send(self, array: NDArray[np.generic]) -> Tensor:
         tensor = torch.from_numpy(array)
-        if device.type == "cuda":
-            return tensor.pin_memory().to(device, non_blocking=True)
-        return tensor.to(device)
+        if self.device.type == "cuda":
+            return tensor.pin_memory().to(self.device, non_blocking=True)
+        return tensor.to(self.device)
 
-    fixed = [item.fixed for item in items if item.fixed is not None]
-    return Batch(
-        send(ids), send(attention), tuple(send(value) for value in values), send(np.stack(fixed)) if fixed else None
-    )
+
+class _Found:
+    """Outputs of n items and T tokens on the device, filled batch by batch."""
+
+    def __init__(self, n: int, tokens: int, device: torch.device) -> None:
+        self.n, self.tokens, self.device = n, tokens, device
+        self.window: Tensor | None = None
+        self.token: Tensor | None = None
+
+    def put(self, items: Tensor, places: Tensor, window: Tensor | None, token: Tensor | None) -> None:
+        """What a step gave for items (B,), whose tokens stand at places (B, T)."""
+        if window is not None:
+            if self.window is None:
+                self.window = torch.empty((self.n, window.shape[1]), device=self.device)
+            self.window[items] = window.float()
+        if token is not None:
+            if self.token is None:
+                self.token = torch.empty((self.tokens + 1, token.shape[2]), device=self.device)
+            self.token[places] = token.float()
+
+    def fetch(self) -> Output:
+        """All of it on the CPU."""
+        return Output(_fetch(self.window), None if self.token is None else _fetch(self.token[:-1]))
+
+
+def _fetch(tensor: Tensor | None) -> NDArray[np.float32] | None:
+    if tensor is None:
+        return None
+    if tensor.device.type != "cuda":
+        return tensor.cpu().numpy()
+    landed = torch.empty(tensor.shape, pin_memory=True)
+    landed.copy_(tensor, non_blocking=True)
+    torch.cuda.synchronize(tensor.device)
+    return landed.numpy()

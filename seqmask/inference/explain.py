@@ -1,27 +1,178 @@
-"""Records to `Explanation`s: classify, choose the class to explain, explain, check."""
+"""Records to explanations: classify, choose the class to explain, explain, check."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seqmask.inference.engine import Batch, Engine, Item, Step
+from seqmask.inference.engine import Batch, Engine, Items, Step
 from seqmask.models.checkpoint import ClassifierModel, Model
 from seqmask.models.classifier import Classifier
 from seqmask.models.explainer import Explainer
-from seqmask.sequences.explanations import Explanation, Status
+from seqmask.sequences.explanations import Explanation, Explanations, Status
+from seqmask.sequences.pool import Pool, make_pool
 from seqmask.sequences.records import Record
-from seqmask.sequences.windows import Window, join, split
+from seqmask.sequences.windows import Window, count_windows, split
 
 POOL_WINDOWS = 4096
 
 Masks = Sequence[Sequence[NDArray[np.float32]]]
 """One (T,) mask a window, for each record."""
+
+
+def pooled(
+    numbered: Iterable[tuple[int, Record]], classifier: ClassifierModel, overlap: int, frames: int = 1
+) -> Iterator[Pool]:
+    """Whole records of about POOL_WINDOWS windows together, as windows: what is in memory at once.
+
+    numbered: records, each with its ordinal in the input. Windows are cut in each of `frames` k-mer frames; neighbours
+    share at least `overlap` nt.
+    """
+    tokenizer, limit = classifier.tokenizer, classifier.network.max_tokens
+    records: list[Record] = []
+    index: list[int] = []
+    count = 0
+    for ordinal, record in numbered:
+        records.append(record)
+        index.append(ordinal)
+        count += max(count_windows(len(record.sequence), tokenizer, limit, overlap, frames), 1)
+        if count >= POOL_WINDOWS:
+            yield make_pool(records, index, tokenizer, limit, overlap, frames)
+            records, index, count = [], [], 0
+    if records:
+        yield make_pool(records, index, tokenizer, limit, overlap, frames)
+
+
+def classify_step(classifier: Classifier, operator: str) -> Step:
+    """Engine step: logits (B, C), under the mask where the items bring one."""
+
+    def step(batch: Batch) -> tuple[Tensor | None, Tensor | None]:
+        mask = batch.values[0] if batch.values else None
+        return classifier(batch.ids, batch.attention, mask, operator), None
+
+    return step
+
+
+def check_step(classifier: Classifier, operator: str) -> Step:
+    """Engine step: logits (B, 2 C), under the mask of each item and under its inverse, in one pass."""
+
+    def step(batch: Batch) -> tuple[Tensor | None, Tensor | None]:
+        both = torch.cat([batch.values[0], 1 - batch.values[0]])
+        logits = classifier(batch.ids.repeat(2, 1), batch.attention.repeat(2, 1), both, operator)
+        return torch.cat(logits.chunk(2), dim=1), None
+
+    return step
+
+
+def explain_step(explainer: Explainer) -> Step:
+    """Engine step: keep probabilities (B, T, tracks) for the classes (R,) that each item brings."""
+
+    def step(batch: Batch) -> tuple[Tensor | None, Tensor | None]:
+        return None, torch.sigmoid(explainer(batch.ids, batch.attention, batch.fixed))
+
+    return step
+
+
+def classify_pool(
+    pool: Pool, classifier: Classifier, engine: Engine, mask: NDArray[np.float32] | None = None, operator: str = ""
+) -> NDArray[np.float32]:
+    """Logits (n, C) of records: the mean over their windows, weighted by tokens; zeros where a record has no window.
+
+    mask: of every token (T,), 1 = kept; None = unmasked.
+    """
+    items = Items(pool.ids, pool.offsets, () if mask is None else (mask,))
+    found = engine.run_all(classify_step(classifier, operator or classifier.operator), items)
+    return mean_over_windows(pool, found.window, sum(classifier.sizes))
+
+
+def check_pool(
+    pool: Pool, classifier: Classifier, engine: Engine, mask: NDArray[np.float32], operator: str
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Logits (n, C) of records under the mask (T,) of their tokens, and under 1 - mask."""
+    width = sum(classifier.sizes)
+    found = engine.run_all(check_step(classifier, operator), Items(pool.ids, pool.offsets, (mask,)), copies=2)
+    both = mean_over_windows(pool, found.window, 2 * width)
+    return both[:, :width], both[:, width:]
+
+
+def mean_over_windows(pool: Pool, logits: NDArray[np.float32] | None, width: int) -> NDArray[np.float32]:
+    """Of logits (W, width) of windows the mean of each record (n, width), weighted by tokens; zeros without window."""
+    mean = np.zeros((len(pool.records), width), dtype=np.float32)
+    if logits is None:
+        return mean
+    weights = (np.diff(pool.offsets) / np.repeat(pool.token_counts, pool.windows)).astype(np.float32)
+    first = np.cumsum(pool.windows) - pool.windows
+    for ordinal in range(int(pool.windows.max())):
+        rows = np.flatnonzero(pool.windows > ordinal)
+        window = first[rows] + ordinal
+        mean[rows] += logits[window] * weights[window, None]
+    return mean
+
+
+def mask_pool(pool: Pool, explainer: Explainer, engine: Engine, classes: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Keep probabilities (T, tracks) float32 of every token, for the classes (n, R) to explain.
+
+    All windows of a record explain the record's class, whatever they would be classified as alone.
+    """
+    items = Items(pool.ids, pool.offsets, fixed=np.repeat(classes, pool.windows, axis=0))
+    mask = engine.run_all(explain_step(explainer), items).token
+    return np.zeros((0, explainer.tracks), np.float32) if mask is None else mask
+
+
+def predictions(logits: NDArray[np.float32], slices: Sequence[slice]) -> NDArray[np.int64]:
+    """The best class of each rank (n, R) int64 from logits (n, C)."""
+    return np.stack([logits[:, columns].argmax(axis=1) for columns in slices], axis=1).astype(np.int64)
+
+
+def explain(
+    records: Iterable[Record],
+    model: Model,
+    engine: Engine,
+    *,
+    overlap: int,
+    frames: int = 0,
+    check: bool = False,
+    tau: float | None = None,
+) -> Iterator[Explanation]:
+    """Explanations of all records, in order.
+
+    frames: k-mer frames to read and average, 0 = the model's own number. tau: threshold of the hard mask that `check`
+    tests, None = the model's.
+    """
+    for pool in pooled(enumerate(records), model.classifier, overlap, frames or model.frames):
+        yield from explain_pool(pool, model, engine, check, model.threshold if tau is None else tau)
+
+
+def explain_pool(pool: Pool, model: Model, engine: Engine, check: bool, tau: float) -> Explanations:
+    """Explanations of one pool: classify, pick one target class a rank, explain, and check the hard masks if asked."""
+    classifier, nothing = model.classifier.network, pool.status != Status.ok
+    logits = classify_pool(pool, classifier, engine)
+    targets = predictions(logits, model.classifier.ranks.slices)
+    mask = mask_pool(pool, model.explainer, engine, targets)
+    kept = inverse = None
+    if check:
+        hard = (mask.max(axis=1) >= tau).astype(np.float32)
+        kept, inverse = check_pool(pool, classifier, engine, hard, model.operator)
+        kept[nothing] = inverse[nothing] = np.nan
+    targets[nothing] = -1
+    order = pool.order()
+    return Explanations(
+        pool.records,
+        pool.index,
+        pool.status,
+        logits,
+        targets,
+        pool.token_counts,
+        pool.spans if order is None else pool.spans[order],
+        mask if order is None else mask[order],
+        kept,
+        inverse,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +196,7 @@ def prepare(
 
 
 def pools(prepared: Iterable[Prepared], windows: int = POOL_WINDOWS) -> Iterator[list[Prepared]]:
-    """Whole records of about `windows` windows together: what is in memory at once."""
+    """Whole records of about `windows` windows together."""
     pool: list[Prepared] = []
     count = 0
     for item in prepared:
@@ -58,115 +209,38 @@ def pools(prepared: Iterable[Prepared], windows: int = POOL_WINDOWS) -> Iterator
         yield pool
 
 
-def classify_step(classifier: Classifier, operator: str) -> Step:
-    """Engine step: logits (B, C), under the mask where the items bring one."""
-
-    def step(batch: Batch) -> tuple[Tensor | None, Tensor | None]:
-        mask = batch.values[0] if batch.values else None
-        return classifier(batch.ids, batch.attention, mask, operator), None
-
-    return step
-
-
-def explain_step(explainer: Explainer) -> Step:
-    """Engine step: keep probabilities (B, T, tracks) for the classes (R,) that each item brings."""
-
-    def step(batch: Batch) -> tuple[Tensor | None, Tensor | None]:
-        return None, torch.sigmoid(explainer(batch.ids, batch.attention, batch.fixed))
-
-    return step
+def as_pool(prepared: Sequence[Prepared]) -> Pool:
+    """The windows of n >= 1 records end to end."""
+    windows = [window for item in prepared for window in item.windows]
+    tokens = [window.tokens for window in windows]
+    nothing = np.zeros((0, 2), dtype=np.int32)
+    return Pool(
+        [item.record for item in prepared],
+        np.array([item.index for item in prepared], dtype=np.int64),
+        np.array([item.status for item in prepared], dtype=np.uint8),
+        np.array([len(item.windows) for item in prepared], dtype=np.int64),
+        np.cumsum([0, *map(len, tokens)]),
+        np.concatenate([nothing[:, 0], *(of.ids for of in tokens)]),
+        np.concatenate([nothing, *(of.spans + np.int32(w.start) for of, w in zip(tokens, windows, strict=True))]),
+    )
 
 
 def classify(
     pool: Sequence[Prepared], classifier: Classifier, engine: Engine, masks: Masks | None = None, operator: str = ""
 ) -> NDArray[np.float32]:
-    """Logits (n, C) of records: the mean over their windows, weighted by tokens; zeros where a record has no window.
-
-    masks: one (T,) array a window and record, 1 = kept; None = unmasked.
-    """
-    items = [
-        Item(window.tokens.ids, () if masks is None else (masks[i][j],))
-        for i, prepared in enumerate(pool)
-        for j, window in enumerate(prepared.windows)
-    ]
-    outputs = iter(engine.run(classify_step(classifier, operator or classifier.operator), items))
-    logits = np.zeros((len(pool), sum(classifier.sizes)), dtype=np.float32)
-    for row, prepared in zip(logits, pool, strict=True):
-        weights = [len(window.tokens) for window in prepared.windows]
-        for weight in weights:
-            window_logits = next(outputs).window
-            assert window_logits is not None
-            row += window_logits * np.float32(weight / sum(weights))
-    return logits
+    """`classify_pool` of records as windows. masks: one (T,) array a window and record, 1 = kept; None = unmasked."""
+    mask = None
+    if masks is not None:
+        mask = np.concatenate([np.zeros(0), *(window for of_record in masks for window in of_record)]).astype(
+            np.float32
+        )
+    return classify_pool(as_pool(pool), classifier, engine, mask, operator)
 
 
 def window_masks(
     pool: Sequence[Prepared], explainer: Explainer, engine: Engine, classes: NDArray[np.int64]
 ) -> list[list[NDArray[np.float32]]]:
-    """Keep probabilities (T, tracks) float32 of each window of each record, for the classes (n, R) to explain.
-
-    All windows of a record explain the record's class, whatever they would be classified as alone.
-    """
-    items = [
-        Item(window.tokens.ids, fixed=explained)
-        for prepared, explained in zip(pool, classes, strict=True)
-        for window in prepared.windows
-    ]
-    outputs = iter(engine.run(explain_step(explainer), items))
-    result = []
-    for prepared in pool:
-        masks = [next(outputs).token for _ in prepared.windows]
-        result.append([mask for mask in masks if mask is not None])
-    return result
-
-
-def predictions(logits: NDArray[np.float32], slices: Sequence[slice]) -> NDArray[np.int64]:
-    """The best class of each rank (n, R) int64 from logits (n, C)."""
-    return np.stack([logits[:, columns].argmax(axis=1) for columns in slices], axis=1).astype(np.int64)
-
-
-def explain(
-    records: Iterable[Record],
-    model: Model,
-    engine: Engine,
-    *,
-    overlap: int,
-    frames: int = 0,
-    check: bool = False,
-    tau: float | None = None,
-) -> Iterator[Explanation]:
-    """Explanations of all records, in order.
-
-    frames: k-mer frames to read and average, 0 = the model's own number. tau: threshold of the hard mask that `check`
-    tests, None = the model's.
-    """
-    for pool in pools(prepare(records, model.classifier, overlap, frames or model.frames)):
-        yield from explain_pool(pool, model, engine, check, model.threshold if tau is None else tau)
-
-
-def explain_pool(
-    pool: Sequence[Prepared], model: Model, engine: Engine, check: bool, tau: float
-) -> Iterator[Explanation]:
-    """Explanations of one pool: classify, pick one target class a rank, explain, and check the hard masks if asked."""
-    classifier = model.classifier.network
-    slices = model.classifier.ranks.slices
-    logits = classify(pool, classifier, engine)
-    targets = predictions(logits, slices)
-    masks = window_masks(pool, model.explainer, engine, targets)
-    kept = inverse = None
-    if check:
-        hard = [[(mask.max(axis=1) >= tau).astype(np.float32) for mask in of_record] for of_record in masks]
-        kept = classify(pool, classifier, engine, hard, model.operator)
-        inverse = classify(pool, classifier, engine, [[1 - m for m in of_record] for of_record in hard], model.operator)
-    tracks = model.explainer.tracks
-    for i, prepared in enumerate(pool):
-        if prepared.status is Status.ok:
-            spans, mask = join(prepared.windows, masks[i])
-            row_targets = targets[i]
-        else:
-            spans, mask = np.zeros((0, 2), np.int32), np.zeros((0, tracks), np.float32)
-            row_targets = np.full(len(slices), -1, dtype=np.int64)
-        explanation = Explanation(prepared.record, prepared.index, prepared.status, logits[i], row_targets, spans, mask)
-        if kept is not None and inverse is not None and prepared.status is Status.ok:
-            explanation = replace(explanation, masked_logits=kept[i], inverse_logits=inverse[i])
-        yield explanation
+    """`mask_pool` of records as windows: keep probabilities (T, tracks) of each window of each record."""
+    together = as_pool(pool)
+    parts = iter(np.split(mask_pool(together, explainer, engine, classes), together.offsets[1:-1]))
+    return [[next(parts) for _ in item.windows] for item in pool]

@@ -7,8 +7,6 @@ which `seqmask mask` reads, holds the same of its classifier and explainer.safet
 from __future__ import annotations
 
 import hashlib
-import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from seqmask.errors import InputError, SeqmaskError
 from seqmask.labels import Ranks
 from seqmask.models.classifier import Classifier
 from seqmask.models.explainer import Explainer
+from seqmask.models.storage import file_sha256, read_json, write_json
 from seqmask.sequences.tokens import KmerTokenizer
 
 FORMAT_VERSION = 1
@@ -64,41 +63,6 @@ def weights_sha256(module: nn.Module) -> str:
         digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
         digest.update(value.view(torch.uint8).numpy().tobytes() if value.numel() else b"")
     return digest.hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    """Digest of a file's bytes, in hexadecimal."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def write_json(path: Path, data: Any) -> None:
-    """Write JSON through a temporary name, so that no half-written file is ever seen."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    text = json.dumps(_finite(data), indent=1, ensure_ascii=False, allow_nan=False)
-    temporary.write_text(text + "\n", encoding="utf-8")
-    temporary.replace(path)
-
-
-def _finite(data: Any) -> Any:
-    """NaN and infinities as null: JSON has no word for them."""
-    if isinstance(data, float):
-        return data if math.isfinite(data) else None
-    if isinstance(data, dict):
-        return {key: _finite(value) for key, value in data.items()}
-    if isinstance(data, list | tuple):
-        return [_finite(value) for value in data]
-    return data
-
-
-def read_json(path: Path) -> Any:
-    """Content of a JSON file; InputError where it is absent or not JSON."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(path, "no such file", remedy="give a directory that seqmask has written") from error
-    except (ValueError, OSError) as error:
-        raise InputError(path, f"not readable as JSON ({error})") from error
 
 
 def save_weights(path: Path, tensors: dict[str, Tensor], half: bool = False) -> None:

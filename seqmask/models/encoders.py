@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from seqmask.errors import SeqmaskError
+from seqmask.models.crossing import CrossingEmbedding
 
 # Only the module of one architecture is loaded: transformers' AutoModel costs seconds at start-up.
 _ARCHITECTURES = {
@@ -18,13 +19,17 @@ _ARCHITECTURES = {
 
 SIZES = {
     "tiny": {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2},
+    "mini": {"hidden_size": 192, "num_hidden_layers": 2, "num_attention_heads": 6},
     "small": {"hidden_size": 192, "num_hidden_layers": 4, "num_attention_heads": 6},
     "base": {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 6},
 }
 
 
-def configuration(size: str, vocabulary_size: int, max_tokens: int) -> dict[str, Any]:
-    """Configuration of a new BERT encoder as a JSON object. size: a key of SIZES."""
+def configuration(size: str, vocabulary_size: int, max_tokens: int, crossing: int = 0) -> dict[str, Any]:
+    """Configuration of a new BERT encoder as a JSON object. size: a key of SIZES.
+
+    crossing: k, where tokens also read the k-mers that cross into the next one (`CrossingEmbedding`); 0 = they do not.
+    """
     if size not in SIZES:
         raise SeqmaskError(f"unknown size {size!r}; expected one of {', '.join(SIZES)}")
     shape = SIZES[size]
@@ -38,6 +43,7 @@ def configuration(size: str, vocabulary_size: int, max_tokens: int) -> dict[str,
         "hidden_dropout_prob": 0.0,
         "attention_probs_dropout_prob": 0.0,
         "layer_norm_eps": 1e-5,  # BERT's 1e-12 makes the gradient of LN at a hidden (zero) token explode
+        **({"crossing_kmers": crossing} if crossing else {}),
     }
 
 
@@ -49,7 +55,11 @@ def build(config: dict[str, Any], attention: str = "sdpa") -> nn.Module:
     package, config_name, model_name, extra = _ARCHITECTURES[kind]
     config_class = getattr(importlib.import_module(f"{package}.configuration_{kind}"), config_name)
     model_class = getattr(importlib.import_module(f"{package}.modeling_{kind}"), model_name)
-    values = {key: value for key, value in config.items() if key != "model_type"}
+    values = {key: value for key, value in config.items() if key not in ("model_type", "crossing_kmers")}
     settings = config_class(**values, attn_implementation=attention)
     encoder: nn.Module = model_class(settings, **extra)
+    if config.get("crossing_kmers"):
+        words = CrossingEmbedding(config["vocab_size"], config["hidden_size"], config["crossing_kmers"])
+        words.weight.data.copy_(encoder.embeddings.word_embeddings.weight)  # type: ignore[union-attr, arg-type]
+        encoder.embeddings.word_embeddings = words  # type: ignore[union-attr]
     return encoder

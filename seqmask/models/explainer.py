@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from seqmask.models.classifier import Classifier
 from seqmask.models.encoders import build
 
+CENTRE = 0.5  # the threshold of a centred Explainer
 LOGIT_BOUND = 5.0  # a saturated sigmoid has no gradient: an all-ones start at +-12 never moves
 
 
@@ -59,6 +60,15 @@ class Explainer(nn.Module):
         explainer.query.load_state_dict(classifier.head.state_dict())
         nn.init.constant_(explainer.head.bias, math.log(area / (1 - area)))
         return explainer
+
+    def centre(self, thresholds: Sequence[float]) -> None:
+        """Shift each track's logits so that what was m = threshold becomes m = .5; the order of tokens stays.
+
+        thresholds: one a track, in (0, 1); those beyond the range of m are taken as its ends.
+        """
+        with torch.no_grad():
+            level = torch.logit(torch.tensor(thresholds), eps=1e-6) / LOGIT_BOUND
+            self.head.bias.sub_((LOGIT_BOUND * torch.atanh(level.clamp(-0.999, 0.999))).to(self.head.bias))
 
     def forward(self, ids: Tensor, attention: Tensor, classes: Tensor | None = None) -> Tensor:
         """Keep-logits (B, T, tracks) float32 within +-LOGIT_BOUND.

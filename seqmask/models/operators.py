@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from seqmask.models.crossing import CrossingEmbedding
+
 OPERATORS = ("scale", "blend", "gate")
 
 
@@ -37,16 +39,25 @@ class EmbeddingSite:
         self.embeddings, self.mask_token = embeddings, mask_token
         self._mask: Tensor | None = None
         self._operator = "scale"
+        words = getattr(embeddings, "word_embeddings", None)
+        self._crossing = words if isinstance(words, CrossingEmbedding) else None
         embeddings.register_forward_hook(self._hook, with_kwargs=True)
 
     @contextmanager
     def masked(self, mask: Tensor, operator: str) -> Iterator[None]:
-        """Within the block every forward of the embeddings is masked. mask (B, T) in [0, 1], 1 = kept."""
+        """Within the block every forward of the embeddings is masked. mask (B, T) in [0, 1], 1 = kept.
+
+        Whatever the operator, k-mers that end in a hidden token are hidden, too.
+        """
         self._mask, self._operator = mask, operator
+        if self._crossing is not None:
+            self._crossing.visible = mask
         try:
             yield
         finally:
             self._mask = None
+            if self._crossing is not None:
+                self._crossing.visible = None
 
     def _hook(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> Tensor:
         if self._mask is None or self._operator == "gate":

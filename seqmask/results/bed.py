@@ -8,6 +8,7 @@ import numpy as np
 
 from seqmask.results.annotated import Annotated, Runs
 from seqmask.results.files import Writable
+from seqmask.results.predictions import UNCLASSIFIED, UNSURE
 from seqmask.results.text import bed_name, encode
 
 SCORE_MAX: Final = 1000
@@ -44,9 +45,13 @@ def write(sink: Writable, batch: Annotated) -> None:
 
 
 def _lines(batch: Annotated, runs: Runs, rank: int) -> list[str]:
-    taxa = [bed_name(f"{batch.ranks.ranks[rank].name}:{name}") for name in batch.ranks.ranks[rank].classes]
-    names = [taxa[k] if k >= 0 else "" for k in batch.explained[:, rank].tolist()]
-    chroms = [item.record.name for item in batch.explanations]
+    of = batch.ranks.ranks[rank]
+    taxa = [*(bed_name(f"{of.name}:{name}") for name in (*of.classes, UNCLASSIFIED)), ""]
+    explained, own = batch.explained[:, rank], batch.predicted.classes[:, rank]
+    # A class that was asked for is named whatever its confidence
+    unsure = (batch.named[:, rank] == UNSURE) & (explained == own)
+    names = [taxa[k] for k in np.where(unsure, UNSURE, explained).tolist()]
+    chroms = [record.name for record in batch.explanations.records]
     scores = np.clip(np.rint(runs.means * SCORE_MAX), 0, SCORE_MAX).astype(np.int64)
     colours = scores * len(COLOURS) // (SCORE_MAX + 1)
     columns = zip(runs.records.tolist(), *runs.spans.T.tolist(), scores.tolist(), colours.tolist(), strict=True)

@@ -10,7 +10,7 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Protocol, cast
@@ -21,6 +21,7 @@ from seqmask.errors import InputError, UsageError
 
 STDOUT = "-"
 _STANDARD = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
+_BLOCK = 1 << 16  # bytes that are decompressed at a time: of a torn file the block with the end is lost
 _DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/(\d+)")
 
 
@@ -106,26 +107,30 @@ def _identity(path: str) -> str:
 class Target:
     """One output on its way: `working` is written, then `commit` gives it its name or `discard` removes it.
 
-    A regular file is written to `.NAME.tmp.PID` beside it, so that an interrupted run leaves nothing under the name. A
-    link is followed: the file it points to is replaced. Stdout, devices, FIFOs and /dev/fd/N are written straight, and
-    commit and discard leave them alone. As a context manager it commits, or discards if an exception passes.
+    A regular file is written to `.NAME.tmp.PID` beside it, so that an interrupted run leaves nothing under the name, or
+    to `.NAME.partial` where a later process must find it (`resumable`). A link is followed: the file it points to is
+    replaced. Stdout, devices, FIFOs and /dev/fd/N are written straight, and commit and discard leave them alone. As a
+    context manager it commits, or discards if an exception passes.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, resumable: bool = False) -> None:
         self.path = str(path)
         self.straight = is_straight(path)
-        self._final = Path(os.path.realpath(path))
-        name = f".{self._final.name}.tmp.{os.getpid()}"
-        self.working = Path(self.path) if self.straight else self._final.with_name(name)
+        self.final = Path(os.path.realpath(path))
+        name = f".{self.final.name}.partial" if resumable else f".{self.final.name}.tmp.{os.getpid()}"
+        self.working = Path(self.path) if self.straight else self.final.with_name(name)
 
-    def open(self) -> Sink:
-        """Open for bytes, compressed as the name's suffix says (.gz, .bz2, .xz, .zst). Raises OSError."""
-        return Sink(self)
+    def open(self, kept: int = 0) -> Sink:
+        """Open for bytes, compressed as the name's suffix says (.gz, .bz2, .xz, .zst). Raises OSError.
+
+        kept: so many bytes, before compression, of what is in the working file stay; writing goes on after them.
+        """
+        return Sink(self, kept)
 
     def commit(self) -> None:
         """Give the finished, closed file its name; what had the name before is replaced in one step."""
         if not self.straight:
-            os.replace(self.working, self._final)
+            os.replace(self.working, self.final)
 
     def discard(self) -> None:
         """Remove what was written so far; the target stays as it was before."""
@@ -145,23 +150,70 @@ class Target:
 
 
 class Sink:
-    """The open end of a `Target`: `write` bytes, then `close`. Closing stdout only flushes it."""
+    """The open end of a `Target`: `write` bytes, then `close`. Closing stdout only flushes it.
 
-    def __init__(self, target: Target) -> None:
+    written: bytes so far, before compression, those included that were kept of an earlier run.
+    """
+
+    def __init__(self, target: Target, kept: int = 0) -> None:
+        self.written, self._plain = kept, not _format(target.path)
         with contextlib.ExitStack() as layers:
-            raw = _open_raw(target, layers)
-            self._handle = _compressor(raw, target.path, layers)
+            if kept:
+                self._handle = _go_on(target, kept, layers)
+            else:
+                self._handle = _compressor(_open_raw(target, layers), target.path, layers)
             self._layers = layers.pop_all()
 
     def write(self, data: bytes) -> None:
         """Write all of `data`. Raises BrokenPipeError when the reader has gone, OSError when the disk is full."""
+        self.written += len(data)
         rest = memoryview(data)
         while rest:  # with PYTHONUNBUFFERED, stdout is a raw file, which may take only a part and says nothing
             rest = rest[self._handle.write(rest) :]
 
+    def flush(self) -> None:
+        """Hand what was written to the system, so that it outlives this process; a compressor is left in peace."""
+        if self._plain:
+            self._handle.flush()
+
     def close(self) -> None:
         """Finish the compressed stream, flush, close. May be called again."""
         self._layers.close()
+
+
+def readable(target: Target) -> int:
+    """Bytes, after decompression, that can be read of a working file that a killed process left."""
+    if not target.working.exists():
+        return 0
+    if not _format(target.path):
+        return target.working.stat().st_size
+    return sum(map(len, _blocks(target)))
+
+
+def _blocks(target: Target) -> Iterator[bytes]:
+    """What a compressed working file holds, as far as it can be read."""
+    # Each decompressor has error types of its own for a file that ends too early
+    with contextlib.suppress(Exception), xopen(target.working, "rb", format=_format(target.path), threads=0) as file:
+        while block := file.read(_BLOCK):
+            yield block
+
+
+def _go_on(target: Target, kept: int, layers: contextlib.ExitStack) -> BinaryIO:
+    """Open a working file behind its first `kept` bytes; a compressed one is compressed anew, to the same bytes."""
+    if not _format(target.path):
+        raw = layers.enter_context(target.working.open("r+b"))
+        raw.truncate(kept)
+        raw.seek(kept)
+        return raw
+    anew = target.working.with_name(target.working.name + ".anew")
+    handle = _compressor(layers.enter_context(anew.open("wb")), target.path, layers)
+    left = kept
+    for block in _blocks(target):
+        left -= handle.write(block[:left])
+    if left:
+        raise OSError(f"{target.working} has become shorter")
+    os.replace(anew, target.working)
+    return handle
 
 
 def _open_raw(target: Target, layers: contextlib.ExitStack) -> BinaryIO:
@@ -175,16 +227,22 @@ def _open_raw(target: Target, layers: contextlib.ExitStack) -> BinaryIO:
     return layers.enter_context(open(target.working, "wb"))
 
 
+def _format(path: str) -> str:
+    """gz, bz2, xz, zst as the suffix says, or nothing."""
+    suffix = Path(path).suffix[1:]
+    return suffix if suffix in ("gz", "bz2", "xz", "zst") else ""
+
+
 def _compressor(raw: BinaryIO, path: str, layers: contextlib.ExitStack) -> BinaryIO:
     """A layer over `raw` that compresses as the suffix says; gzip without name and time gives the same bytes always."""
-    match Path(path).suffix:
-        case ".gz":
+    match _format(path):
+        case "gz":
             handle: object = layers.enter_context(gzip.GzipFile("", "wb", compresslevel=6, fileobj=raw, mtime=0))
-        case ".bz2":
+        case "bz2":
             handle = layers.enter_context(bz2.BZ2File(raw, "wb"))
-        case ".xz":
+        case "xz":
             handle = layers.enter_context(lzma.LZMAFile(raw, "wb"))  # noqa: SIM115
-        case ".zst":
+        case "zst":
             handle = layers.enter_context(xopen(raw, "wb", format="zst", threads=0))
         case _:
             handle = raw

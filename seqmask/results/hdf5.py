@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -38,6 +38,7 @@ METADATA: Final = frozenset(
         "seed",
     }
 )
+OPTIONAL: Final = frozenset({"shard", "shard_commands"})
 RECORD_COLUMNS: Final = {
     "index": "<i8",
     "length": "<i8",
@@ -54,6 +55,7 @@ CHECK_COLUMNS: Final = {
     "inverse_class": "<u4",
     "inverse_confidence": "<f4",
 }
+RELATED_COLUMNS: Final = {"inconsistent": "u1"}  # of a model that knows which classes stand under which
 NO_CLASS: Final = 2**32 - 1  # class of a record without prediction
 RECORD_CHUNK: Final = 16_384
 TOKEN_CHUNK: Final = 65_536
@@ -85,6 +87,7 @@ class Hdf5Writer:
     path: a seekable file, created anew. metadata: a value for each of `METADATA`; `command` may be a list (stored as
     JSON). token_tracks: 1 for a shared mask, R for one a rank. check: also store the predictions from the hard-masked
     and the inverse hard-masked sequence. full_precision: keep importance as it is instead of rounding it to 1/1024.
+    related: also store which classes do not stand under which; None = where the ranks know.
     Raises UsageError for a rank name that HDF5 cannot hold, OSError if the file cannot be written.
     """
 
@@ -97,13 +100,15 @@ class Hdf5Writer:
         token_tracks: int = 1,
         check: bool = False,
         full_precision: bool = False,
+        related: bool | None = None,
     ) -> None:
-        if set(metadata) != METADATA:
+        if set(metadata) - OPTIONAL != METADATA:
             raise ValueError(f"metadata must be exactly {sorted(METADATA)}, found {sorted(metadata)}")
         for name in ranks.names:
             if name in {"", ".", ".."} or "/" in name:
                 raise UsageError(f"the rank name {name!r} cannot be a group in HDF5")
         self._ranks, self._tracks, self._check, self._full = ranks, token_tracks, check, full_precision
+        self._related = ranks.related if related is None else related
         self._n_records = self._n_tokens = 0
         self._held: dict[str, list[NDArray[Any]]] = {}
         self._held_ids: list[bytes] = []
@@ -120,14 +125,24 @@ class Hdf5Writer:
 
     def append(self, batch: Annotated) -> None:
         """Add the records of a batch after those that are there. Raises OSError."""
-        if len(batch.spans) and batch.mask.shape[1] != self._tracks:
-            raise ValueError(f"a mask of {batch.mask.shape[1]} tracks in a file of {self._tracks}")
-        for name, values in self._columns(batch):
-            self._held.setdefault(name, []).append(values)
-        self._held_ids += [item.record.name.encode("utf-8", "replace") for item in batch.explanations]
-        self._n_records += len(batch.explanations)
-        self._n_tokens += len(batch.spans)
-        self._held_tokens += len(batch.spans)
+        of = batch.explanations
+        if len(of.spans) and of.mask.shape[1] != self._tracks:
+            raise ValueError(f"a mask of {of.mask.shape[1]} tracks in a file of {self._tracks}")
+        ids = [record.name.encode("utf-8", "replace") for record in of.records]
+        self.extend(ids, len(of.spans), self._columns(batch))
+
+    def extend(self, ids: Sequence[bytes], n_tokens: int, columns: Iterable[tuple[str, NDArray[Any]]]) -> None:
+        """Add rows: the ids, and by its name what each other growing dataset is to get. Raises OSError.
+
+        n_tokens: rows that `/tokens` gets. `records/token_offset` counts from the first of them: one end a record.
+        """
+        for name, values in columns:
+            rows = values + self._n_tokens if name == "records/token_offset" else values
+            self._held.setdefault(name, []).append(rows)
+        self._held_ids += ids
+        self._n_records += len(ids)
+        self._n_tokens += n_tokens
+        self._held_tokens += n_tokens
         if len(self._held_ids) >= BUFFER_RECORDS or self._held_tokens >= BUFFER_TOKENS:
             with _disk_errors(self._path):
                 self._flush()
@@ -183,7 +198,8 @@ class Hdf5Writer:
         group.create_dataset("classes", data=np.array(names, dtype=text), dtype=text, chunks=chunks, **FILTERS)
         taxids = np.array(rank.taxids or [-1] * len(names), dtype="<i8")
         group.create_dataset("taxid", data=taxids, chunks=chunks, **FILTERS)
-        for name, dtype in (PREDICTION_COLUMNS | (CHECK_COLUMNS if self._check else {})).items():
+        more = (CHECK_COLUMNS if self._check else {}) | (RELATED_COLUMNS if self._related else {})
+        for name, dtype in (PREDICTION_COLUMNS | more).items():
             self._create_column(f"{group.name}/{name}", dtype, RECORD_CHUNK)
 
     def _create_column(self, name: str, dtype: Any, chunk: int, wide: int = 0) -> None:
@@ -199,21 +215,25 @@ class Hdf5Writer:
 
     def _columns(self, batch: Annotated) -> Iterator[tuple[str, NDArray[Any]]]:
         """Each growing dataset but the ids and what a batch adds to it."""
-        yield "records/index", np.array([item.index for item in batch.explanations], dtype=np.int64)
+        of = batch.explanations
+        yield "records/index", of.index
         yield "records/length", batch.stops - batch.starts
-        yield "records/token_offset", self._n_tokens + np.cumsum(batch.token_counts)
-        yield "records/status", batch.status
+        yield "records/token_offset", np.cumsum(of.token_counts)
+        yield "records/status", of.status
         yield "records/kept_fraction", batch.kept_fraction
         yield "records/mean_importance", batch.mean_importance
-        yield "tokens/start", batch.spans[:, 0]
-        yield "tokens/end", batch.spans[:, 1]
-        if len(batch.spans):
-            importance = batch.mask if self._full else np.rint(batch.mask * 1024) / np.float32(1024)
+        yield "tokens/start", of.spans[:, 0]
+        yield "tokens/end", of.spans[:, 1]
+        if len(of.spans):
+            importance = of.mask if self._full else np.rint(of.mask * 1024) / np.float32(1024)
             yield "tokens/importance", importance if self._tracks > 1 else importance[:, 0]
         yield from self._predictions("", batch.predicted)
         if self._check:
             yield from self._predictions("masked_", batch.masked or _unknown(batch))
             yield from self._predictions("inverse_", batch.inverse or _unknown(batch))
+        if batch.inconsistent is not None:
+            for rank, column in zip(self._ranks.names, batch.inconsistent.T, strict=True):
+                yield f"predictions/{rank}/inconsistent", column.astype(np.uint8)
 
     def _predictions(self, prefix: str, found: Predictions) -> Iterator[tuple[str, NDArray[Any]]]:
         classes = np.where(found.classes >= 0, found.classes, NO_CLASS).astype(np.uint32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 import numpy as np
@@ -15,6 +16,9 @@ NOT_SUFFICIENT: Final = "not_sufficient"
 NOT_NECESSARY: Final = "not_necessary"
 # In the order of the codes that `verdicts` gives; the last one is reached by -1
 VERDICTS: Final = (HOLDS, NOT_SUFFICIENT, NOT_NECESSARY, "")
+UNCLASSIFIED: Final = "unclassified"  # what is printed for a class that is not confident enough
+UNSURE: Final = -2  # the class that stands for it: of a list of names that reaches the last but one, unknown the last
+PART: Final = 64  # records at a time: what they need stays in the processor's cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,25 +39,44 @@ def confidences(logits: NDArray[np.float32], ranks: Ranks) -> tuple[NDArray[np.i
     confidence = np.empty(classes.shape, dtype=np.float32)
     for rank, columns in enumerate(ranks.slices):
         part = logits[..., columns]
-        classes[..., rank] = part.argmax(axis=-1)
+        best = part.argmax(axis=-1)
+        below = part - np.take_along_axis(part, best[..., None], axis=-1)
+        classes[..., rank] = best
         # exp(0) of the best class over the sum of all: one pass, and nothing overflows
-        confidence[..., rank] = 1 / np.exp(part - part.max(axis=-1, keepdims=True)).sum(axis=-1)
+        confidence[..., rank] = 1 / np.exp(below, out=below).sum(axis=-1)
     return classes, confidence
 
 
-def predict(rows: list[NDArray[np.float32] | None], ranks: Ranks) -> Predictions:
-    """Predictions of n records from their logits (C,); None gives -1 and NaN in every rank."""
-    known = np.array([row is not None for row in rows], dtype=bool)
-    classes = np.full((len(rows), len(ranks.ranks)), UNKNOWN, dtype=np.int64)
+def predict(logits: NDArray[np.float32], known: NDArray[np.bool_], ranks: Ranks) -> Predictions:
+    """Predictions of n records from their logits (n, C); -1 and NaN in every rank where not known (n,)."""
+    classes = np.full((len(logits), len(ranks.ranks)), UNKNOWN, dtype=np.int64)
     confidence = np.full(classes.shape, np.nan, dtype=np.float32)
-    if known.any():
-        classes[known], confidence[known] = confidences(_rows([row for row in rows if row is not None]), ranks)
+    for start in range(0, len(logits), PART):
+        rows = start + np.flatnonzero(known[start : start + PART])
+        classes[rows], confidence[rows] = confidences(logits[rows], ranks)
     return Predictions(classes, confidence)
 
 
-def _rows(rows: list[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """np.stack, at a third of its time for thousands of short rows."""
-    return np.concatenate(rows).reshape(len(rows), -1)
+def named(predicted: Predictions, min_confidence: float) -> NDArray[np.int64]:
+    """Classes to print (n, R): UNSURE where the confidence is below the least one, -1 where nothing is predicted."""
+    return np.where(predicted.confidence < np.float32(min_confidence), UNSURE, predicted.classes)
+
+
+def inconsistent(classes: NDArray[np.int64], ranks: Ranks) -> NDArray[np.bool_]:
+    """Where a class never stands, in the training labels, under that of the next coarser rank. classes, result (n, R).
+
+    Negative classes say nothing, nor do classes whose parents are not known.
+    """
+    found = np.zeros(classes.shape, dtype=bool)
+    for r, rank in enumerate(ranks.ranks):
+        if not rank.parents:
+            continue
+        width, counts = ranks.sizes[r - 1], np.array(list(map(len, rank.parents)))
+        pairs = np.repeat(np.arange(len(counts)), counts) * width + np.fromiter(chain(*rank.parents), dtype=np.int64)
+        own, above = classes[:, r], classes[:, r - 1]
+        said = (own >= 0) & (above >= 0) & (counts[np.maximum(own, 0)] > 0)
+        found[:, r] = said & ~np.isin(own * width + above, pairs)
+    return found
 
 
 def verdicts(explained: NDArray[np.int64], masked: NDArray[np.int64], inverse: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,11 +15,14 @@ from numpy.typing import NDArray
 from seqmask.errors import InputError
 from seqmask.labels import Rank, Ranks
 from seqmask.results.hdf5 import (
+    BUFFER_RECORDS,
+    BUFFER_TOKENS,
     CHECK_COLUMNS,
     FORMAT,
     FORMAT_VERSION,
     PREDICTION_COLUMNS,
     RECORD_COLUMNS,
+    RELATED_COLUMNS,
     TOKEN_COLUMNS,
 )
 
@@ -33,8 +37,9 @@ def read(path: str | Path) -> Results:
 
 
 class Results:
-    """An open, complete file. ranks: as the model has them. check: whether predictions of masked sequences are there.
+    """An open, complete file. ranks: as the model has them, but without parents.
 
+    check: whether predictions of masked sequences are there; related: whether it says which classes are inconsistent.
     attributes: those of the root. n_records, n_tokens: rows of /records and of /tokens. tracks: 1 for a shared mask,
     otherwise one a rank. file: the open h5py file, for whatever this class does not offer.
     """
@@ -49,6 +54,7 @@ class Results:
             self.ranks = self._ranks()
             first = f"predictions/{self.ranks.names[0]}"
             self.check = all(f"{first}/{name}" in self.file for name in CHECK_COLUMNS)
+            self.related = all(f"{first}/{name}" in self.file for name in RELATED_COLUMNS)
             self._check_columns()
             shape = self.file["tokens/importance"].shape
             self.tracks = int(shape[1]) if len(shape) == 2 else 1
@@ -77,6 +83,21 @@ class Results:
         # Reading the bits as signed turns the one value that stands for 'no class' into -1
         return stored.astype(np.uint32).view(np.int32).astype(np.int64)
 
+    @property
+    def more_columns(self) -> list[str]:
+        """Names of the columns that this file has of each rank beside class and confidence."""
+        return [*(CHECK_COLUMNS if self.check else ()), *(RELATED_COLUMNS if self.related else ())]
+
+    def blocks(self) -> Iterator[tuple[int, int]]:
+        """Records start to stop, in order, of about a buffer together: one record at least, however many its tokens."""
+        offsets = self.column("records/token_offset")
+        start = 0
+        while start < self.n_records:
+            full = int(np.searchsorted(offsets, offsets[start] + BUFFER_TOKENS, side="right")) - 1
+            stop = min(max(full, start + 1), start + BUFFER_RECORDS, self.n_records)
+            yield start, stop
+            start = stop
+
     def close(self) -> None:
         """Close the file."""
         self.file.close()
@@ -104,7 +125,7 @@ class Results:
         expected["records/token_offset"] += 1
         expected |= {f"tokens/{name}": self.n_tokens for name in TOKEN_COLUMNS}
         for rank in self.ranks.names:
-            names = [*PREDICTION_COLUMNS, *(CHECK_COLUMNS if self.check else ())]
+            names = [*PREDICTION_COLUMNS, *self.more_columns]
             expected |= {f"predictions/{rank}/{name}": self.n_records for name in names}
         for path, rows in expected.items():
             if len(self.file[path]) != rows:

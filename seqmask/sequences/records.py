@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from seqmask.errors import InputError
@@ -61,6 +62,21 @@ def check_nucleotides(record: Record) -> None:
         remedy=remedy,
         line=record.line or None,
     )
+
+
+def checked(records: Iterable[Record], most: int = 1024) -> Iterator[Record]:
+    """The records, `most` at a time; an InputError at the first that is not nucleotides, or that cannot be read."""
+    source, ended = iter(records), False
+    while not ended:
+        block: list[Record] = []
+        try:
+            block.extend(islice(source, most))
+        finally:  # where reading fails, a record before that may be bad, too: it is the first to be told
+            if "".join([record.sequence for record in block]).encode().translate(None, _ALLOWED):
+                for record in block:
+                    check_nucleotides(record)
+        yield from block
+        ended = len(block) < most
 
 
 def _read_all(paths: Sequence[str]) -> Iterator[Record]:

@@ -50,7 +50,8 @@ def open_source(path: str, stack: ExitStack) -> Source:
     if path == STDIN:
         if sys.stdin is None:
             raise InputError(path, "standard input is closed", remedy="name a file")
-        raw = sys.stdin.buffer
+        # Unbuffered: a thread that waits within the buffer would not let the interpreter close it at exit
+        raw = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
     else:
         try:
             raw = stack.enter_context(io.FileIO(path))

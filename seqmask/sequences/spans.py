@@ -39,7 +39,11 @@ def _lay_out(values: NDArray[np.float32], spans: Spans, length: int) -> NDArray[
 
 def runs(kept: NDArray[np.bool_]) -> Spans:
     """Maximal runs of True in (L,) as spans (n, 2), sorted."""
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], kept, [False])).astype(np.int8)))
+    edges = np.flatnonzero(kept[1:] != kept[:-1]) + 1
+    if kept[:1].any():
+        edges = np.concatenate(([0], edges))
+    if kept[-1:].any():
+        edges = np.append(edges, len(kept))
     return edges.reshape(-1, 2).astype(np.int32)
 
 
@@ -58,4 +62,18 @@ def means(values: NDArray[np.float32], spans: Spans) -> NDArray[np.float64]:
     # Every second sum is that of a gap; the zero at the end lets the last span reach L
     sums = np.add.reduceat(np.append(values, np.float32(0)), spans.ravel(), dtype=np.float64)
     mean: NDArray[np.float64] = sums[::2] / lengths(spans)
+    return mean
+
+
+def average(values: NDArray[np.float32], spans: Spans) -> NDArray[np.float64]:
+    """Nucleotides to tokens, back from `spread`: the mean of values (L,) over each of spans (n, 2), which may overlap.
+
+    NaN values are left out. Returns (n,), NaN where a span has no other.
+    """
+    known = ~np.isnan(values)
+    sums = np.concatenate(([0.0], np.cumsum(np.where(known, values, 0), dtype=np.float64)))
+    counts = np.concatenate(([0], np.cumsum(known)))
+    starts, ends = spans.T
+    with np.errstate(invalid="ignore"):
+        mean: NDArray[np.float64] = (sums[ends] - sums[starts]) / (counts[ends] - counts[starts])
     return mean

@@ -21,20 +21,13 @@ SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 NO_BASE = 4  # the code of anything but A, C, G, T, U
 
 
-def _codes_table() -> NDArray[np.uint8]:
-    table = np.full(256, NO_BASE, dtype=np.uint8)
-    for code, letters in enumerate(("Aa", "Cc", "Gg", "TtUu")):
-        for letter in letters:
-            table[ord(letter)] = code
-    return table
-
-
-_CODES = _codes_table()
+_LETTERS = ("Aa", "Cc", "Gg", "TtUu")
+_CODES = bytes(next((code for code, of in enumerate(_LETTERS) if chr(byte) in of), NO_BASE) for byte in range(256))
 
 
 def to_codes(sequence: str) -> NDArray[np.uint8]:
-    """Base codes (L,) uint8: A 0, C 1, G 2, T and U 3, anything else 4. Case does not matter."""
-    return _CODES[np.frombuffer(sequence.encode("latin-1", "replace"), dtype=np.uint8)]
+    """Base codes (L,) uint8, read-only: A 0, C 1, G 2, T and U 3, anything else 4. Case does not matter."""
+    return np.frombuffer(sequence.encode("latin-1", "replace").translate(_CODES), dtype=np.uint8)
 
 
 def reverse_complement_codes(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -90,14 +83,19 @@ class KmerTokenizer:
 
     def all_ids(self, codes: NDArray[np.uint8]) -> NDArray[np.int32]:
         """Ids (..., L - k + 1) int32 of the k-mers at every position of base codes (..., L)."""
-        count = max(codes.shape[-1] - self.k + 1, 0)
-        ids = np.zeros((*codes.shape[:-1], count), dtype=np.int32)
-        bad = np.zeros(ids.shape, dtype=bool)
-        for i in range(self.k):
-            letters = codes[..., i : i + count]
-            ids = ids * 4 + letters
-            bad |= letters >= NO_BASE
-        return np.where(bad, UNK, ids + len(SPECIALS)).astype(np.int32)
+        ids = _kmers(codes, self.k).astype(np.int32)
+        ids += len(SPECIALS)
+        if codes.max(initial=0) >= NO_BASE:
+            ids[_any_of(codes >= NO_BASE, self.k)] = UNK
+        return ids
+
+    def ids_at(self, codes: NDArray[np.uint8], at: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Ids (T,) int32 of the k-mers that begin at the positions at (T,) of base codes (L,)."""
+        ids = _kmers(codes, self.k)[at].astype(np.int32)
+        ids += len(SPECIALS)
+        if codes.max(initial=0) >= NO_BASE:
+            ids[_any_of(codes >= NO_BASE, self.k)[at]] = UNK
+        return ids
 
     def encode_codes(self, codes: NDArray[np.uint8]) -> NDArray[np.int32]:
         """Ids (..., T) int32 of base codes (..., L)."""
@@ -132,3 +130,29 @@ class KmerTokenizer:
     def sha256(self) -> str:
         """Digest of the definition: two tokenizers with the same digest give the same ids."""
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
+
+
+def _kmers(codes: NDArray[np.uint8], k: int) -> NDArray[np.uint16]:
+    """Numbers (..., L - k + 1) of the k-mers at every position, k <= 8; of any value where a letter is no base.
+
+    A k-mer is two halves side by side: log k steps over the sequence instead of k.
+    """
+    if codes.shape[-1] < k:
+        return np.zeros((*codes.shape[:-1], 0), dtype=np.uint16)
+    if k == 1:
+        return codes.astype(np.uint16)
+    half = _kmers(codes, k // 2)
+    numbers = half[..., : half.shape[-1] - k // 2] << np.uint16(2 * (k // 2))
+    numbers += half[..., k // 2 :]
+    if k % 2:
+        numbers = numbers[..., :-1] << np.uint16(2)
+        numbers += codes[..., k - 1 :]
+    return numbers
+
+
+def _any_of(flags: NDArray[np.bool_], k: int) -> NDArray[np.bool_]:
+    """Whether any of the k flags from each position on is set (..., L - k + 1)."""
+    found = np.zeros((*flags.shape[:-1], max(flags.shape[-1] - k + 1, 0)), dtype=bool)
+    for i in range(k):
+        found |= flags[..., i : i + found.shape[-1]]
+    return found

@@ -56,22 +56,34 @@ def split(
     if not (codes < NO_BASE).any():
         return Status.no_bases, []
     windows = []
-    for start, stop in _tiles(length, tokenizer, max_tokens, overlap, frames):
+    for start, stop in tiles(length, tokenizer, max_tokens, overlap, frames):
         starts = tokenizer.starts(stop - start)
         ids = tokenizer.encode_codes(codes[start:stop])
         windows.append(Window(start, stop, Tokens(ids, np.stack([starts, starts + tokenizer.k], axis=1))))
     return Status.ok, windows
 
 
-def _tiles(length: int, tokenizer: KmerTokenizer, max_tokens: int, overlap: int, frames: int) -> list[tuple[int, int]]:
-    """Starts and stops of the windows of all frames; frame i begins i stride / frames nt into the record."""
-    tiles = []
-    for frame in range(min(frames, tokenizer.stride)):
-        offset = frame * tokenizer.stride // min(frames, tokenizer.stride)
+def frame_offsets(stride: int, frames: int) -> list[int]:
+    """First nucleotide of each of `frames` k-mer frames, spread evenly over the stride; there are no more than that."""
+    frames = min(frames, stride)
+    return [frame * stride // frames for frame in range(frames)]
+
+
+def tiles(length: int, tokenizer: KmerTokenizer, max_tokens: int, overlap: int, frames: int) -> list[tuple[int, int]]:
+    """Starts and stops of the windows of a record in all frames, one frame after the other."""
+    found = []
+    for offset in frame_offsets(tokenizer.stride, frames):
         if length - offset >= tokenizer.k:
             spans = tile(length - offset, tokenizer.max_length(max_tokens), overlap, tokenizer.stride) + offset
-            tiles += [(start, stop) for start, stop in spans.tolist()]
-    return tiles
+            found += [(start, stop) for start, stop in spans.tolist()]
+    return found
+
+
+def count_windows(length: int, tokenizer: KmerTokenizer, max_tokens: int, overlap: int, frames: int) -> int:
+    """How many windows `split` makes of a record of so many nt that has a base to read."""
+    if length > tokenizer.max_length(max_tokens):
+        return len(tiles(length, tokenizer, max_tokens, overlap, frames))
+    return sum(length - offset >= tokenizer.k for offset in frame_offsets(tokenizer.stride, frames))
 
 
 def join(

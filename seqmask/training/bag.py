@@ -12,38 +12,48 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seqmask.models.classifier import Classifier
-from seqmask.sequences.tokens import SPECIALS, KmerTokenizer
+from seqmask.models.crossing import CrossingEmbedding
+from seqmask.sequences.tokens import SPECIALS, UNK, KmerTokenizer
 from seqmask.training.dataset import Corpus, CropLaw, crop_codes
 from seqmask.training.losses import classification
 
 
 class Bag(nn.Module):
-    """logits = heads(mean over k-mers of LN(embedding)); LN without scale and shift."""
+    """logits = heads(mean over tokens of LN(embedding)); LN without scale and shift.
 
-    def __init__(self, vocabulary: int, width: int, classes: int) -> None:
+    crossing: k, where a token's embedding also reads the k-mers that cross into the next one; 0 = it does not.
+    """
+
+    def __init__(self, vocabulary: int, width: int, classes: int, crossing: int = 0) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(vocabulary, width)
+        self.embedding = CrossingEmbedding(vocabulary, width, crossing) if crossing else nn.Embedding(vocabulary, width)
         nn.init.normal_(self.embedding.weight, std=1.0)
         self.head = nn.Linear(width, classes)
 
-    def forward(self, ids: Tensor, offsets: Tensor) -> Tensor:
-        """Logits (B, C); ids (N,) int64 of all sequences end to end, offsets (B,) int64 where each begins."""
-        table = F.layer_norm(self.embedding.weight, (self.embedding.weight.shape[1],))
-        scores: Tensor = self.head(F.embedding_bag(ids, table, offsets, mode="mean"))
+    def forward(self, ids: Tensor, rows: Tensor) -> Tensor:
+        """Logits (B, C). ids (N,) int64: the sequences end to end, special tokens between them; rows (N,) int64: the
+        sequence of each token, ascending. Special tokens count for nothing.
+        """
+        width, count = self.embedding.weight.shape[1], int(rows[-1]) + 1
+        known = ids >= len(SPECIALS)
+        read = F.layer_norm(self.embedding(ids.unsqueeze(0))[0], (width,))[known]
+        rows = rows[known]
+        total = read.new_zeros(count, width).index_add(0, rows, read)
+        pooled = total / torch.bincount(rows, minlength=count).clamp_min(1).unsqueeze(1)
+        scores: Tensor = self.head(pooled)
         return scores
 
 
 @dataclass(frozen=True, slots=True)
 class BagBatch:
-    """ids (N,) int64, offsets (B,) int64, targets (B, R) int64."""
+    """ids (N,) int64, rows (N,) int64, targets (B, R) int64."""
 
     ids: Tensor
-    offsets: Tensor
+    rows: Tensor
     targets: Tensor
 
 
@@ -61,20 +71,22 @@ class BagObjective:
 
     def loss(self, batch: BagBatch, progress: float) -> tuple[Tensor, dict[str, float]]:
         """The scalar to minimise, and the cross-entropy of each rank in nats."""
-        terms = classification(self.bag(batch.ids, batch.offsets).split(tuple(self.sizes), dim=1), batch.targets)
+        terms = classification(self.bag(batch.ids, batch.rows).split(tuple(self.sizes), dim=1), batch.targets)
         total = torch.stack(terms).sum()
         return total, {f"cross_entropy_{i}": float(t.detach()) for i, t in enumerate(terms)}
 
 
 def bag_batches(
-    corpus: Corpus, tokenizer: KmerTokenizer, law: CropLaw, size: int, seed: int, device: torch.device, steps: int
+    corpus: Corpus, tokenizer: KmerTokenizer, law: CropLaw, size: int, seed: int, device: torch.device, all_kmers: float
 ) -> Callable[[int], Iterator[BagBatch]]:
-    """Batches of `size` random crops as bags of k-mers ([UNK] left out), from any batch on, for a run of `steps`.
+    """Batches of `size` random crops as bags of tokens, from any batch on.
 
-    First all overlapping k-mers of a crop; then more and more crops, at last all, as the transformer will see them: the
-    tokens of one frame. Weights fitted to whole bags alone are too sure of themselves on a sixth of the k-mers.
+    A crop is taken as the tokens of one frame, as the transformer will see them; or, for tokens that do not read the
+    k-mers between them, as all overlapping k-mers. Their share falls from 1 to 0 over the first `all_kmers` batches
+    (0 = never): weights fitted to whole bags alone are too sure of themselves on a sixth of the k-mers.
     """
     per_epoch = max(len(corpus) // size, 1)
+    border = np.array([UNK], dtype=np.int32)
 
     def batch(step: int) -> BagBatch:
         epoch, place = divmod(step, per_epoch)
@@ -82,23 +94,18 @@ def bag_batches(
         rows = order[place * size : (place + 1) * size]
         rng = np.random.default_rng([seed, 7, epoch, place])
         crops = crop_codes(corpus, rows, law, rng)
-        one_frame = rng.random(len(crops)) < step / steps
+        one_frame = rng.random(len(crops)) * all_kmers <= step
         ids = [
-            _known(tokenizer.encode_codes(crop) if framed else tokenizer.all_ids(crop))
+            np.concatenate([tokenizer.encode_codes(crop) if framed else tokenizer.all_ids(crop), border])
             for crop, framed in zip(crops, one_frame.tolist(), strict=True)
         ]
-        offsets = np.concatenate([[0], np.cumsum([len(part) for part in ids])[:-1]])
         return BagBatch(
             torch.from_numpy(np.concatenate(ids).astype(np.int64)).to(device),
-            torch.from_numpy(offsets.astype(np.int64)).to(device),
+            torch.from_numpy(np.repeat(np.arange(len(ids)), [len(part) for part in ids])).to(device),
             torch.from_numpy(corpus.targets[rows]).to(device),
         )
 
     return lambda first: (batch(step) for step in itertools.count(first))
-
-
-def _known(ids: NDArray[np.int32]) -> NDArray[np.int32]:
-    return ids[ids >= len(SPECIALS)]
 
 
 def start_as_bag(classifier: Classifier, bag: Bag) -> None:
@@ -113,7 +120,12 @@ def start_as_bag(classifier: Classifier, bag: Bag) -> None:
     # `scale` hides a token as zeros, where LN(0 + 0) has an exploding gradient: a bias gives it a direction
     noise = 0.05 if classifier.operator == "scale" else 0.0
     with torch.no_grad():
-        table = F.layer_norm(bag.embedding.weight, (bag.embedding.weight.shape[1],))
+        # LN(row) without the first LN; a sum over crossing k-mers must keep the weights that its terms learned
+        table = bag.embedding.weight
+        if isinstance(bag.embedding, CrossingEmbedding):
+            table = table / table.square().mean().sqrt()
+        else:
+            table = F.layer_norm(table, (table.shape[1],))
         embeddings.word_embeddings.weight.copy_(table)  # type: ignore[union-attr, operator]
         positions = embeddings.position_embeddings.weight  # type: ignore[union-attr]
         positions.copy_(0.1 * waves(*positions.shape))  # type: ignore[operator, misc]

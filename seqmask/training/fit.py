@@ -66,14 +66,30 @@ class Progress:
     seconds_left: float
 
 
+class Memory(Protocol):
+    """What a run has found besides its weights, and must not forget when it is stopped: the best weights so far."""
+
+    def stored(self) -> tuple[dict[str, Tensor], Any]:
+        """Tensors by name, and what JSON can hold."""
+        ...
+
+    def restore(self, tensors: dict[str, Tensor], data: Any) -> None:
+        """Take up what `stored` gave."""
+        ...
+
+
 @dataclass(slots=True)
 class Checkpoints:
-    """A single file that holds weights, optimiser and step, written every few minutes and at a stop signal."""
+    """A single file that holds all of a run: weights, optimiser, step, logged rows, and what `memory` keeps.
+
+    Written every few minutes and at a stop signal.
+    """
 
     path: Path | None = None
     minutes: float = 5.0
     resume: bool = False
     fingerprint: dict[str, Any] = field(default_factory=dict)  # a resumed run must have the same
+    memory: Memory | None = None
 
     @property
     def waiting(self) -> bool:
@@ -85,10 +101,10 @@ class Checkpoints:
         if self.path is not None:
             self.path.unlink(missing_ok=True)
 
-    def load(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> int:
-        """Restore a run; returns the next step, 0 when there is nothing to resume."""
+    def load(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, list[dict[str, float]]]:
+        """Restore a run; returns the next step and the rows before it, 0 and none when there is nothing to resume."""
         if self.path is None or not self.waiting:
-            return 0
+            return 0, []
         try:
             with safe_open(self.path, "pt") as handle:
                 meta = json.loads(handle.metadata()["state"])
@@ -104,7 +120,7 @@ class Checkpoints:
                 f"written with other options ({', '.join(changed)})",
                 remedy="give the same options or leave out --resume",
             )
-        module.load_state_dict({name[7:]: t for name, t in tensors.items() if name.startswith("module.")})
+        module.load_state_dict(_within(tensors, "module."))
         state = optimizer.state_dict()
         state["state"] = {
             index: {key: tensors[f"optimizer.{index}.{key}"] for key in ("step", "exp_avg", "exp_avg_sq")}
@@ -112,19 +128,34 @@ class Checkpoints:
             if f"optimizer.{index}.step" in tensors
         }
         optimizer.load_state_dict(state)
-        return int(meta["step"])
+        told = json.loads(tensors["told"].numpy().tobytes()) if "told" in tensors else {"rows": []}
+        if self.memory is not None and "memory" in told:
+            self.memory.restore(_within(tensors, "memory."), told["memory"])
+        return int(meta["step"]), told["rows"]
 
-    def save(self, module: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
+    def save(
+        self, module: nn.Module, optimizer: torch.optim.Optimizer, step: int, rows: list[dict[str, float]]
+    ) -> None:
         """Write the checkpoint through a temporary name; step: the next one. Nothing where there is no path."""
         if self.path is None:
             return
-        tensors = {f"module.{name}": t.detach().cpu().contiguous() for name, t in module.state_dict().items()}
+        kept, data = self.memory.stored() if self.memory is not None else ({}, None)
+        # as bytes in a tensor: the header of a safetensors file has a limit, a long run's rows have none
+        told = json.dumps({"rows": rows, "memory": data} if self.memory is not None else {"rows": rows}).encode()
+        tensors = {"told": torch.frombuffer(bytearray(told), dtype=torch.uint8)}
+        for prefix, held in (("module.", module.state_dict()), ("memory.", kept)):
+            tensors |= {prefix + name: t.detach().cpu().contiguous() for name, t in held.items()}
         for index, values in optimizer.state_dict()["state"].items():
             for key, value in values.items():
                 tensors[f"optimizer.{index}.{key}"] = value.detach().cpu().contiguous()
         temporary = self.path.with_name(f".{self.path.name}.tmp")
         save_file(tensors, temporary, metadata={"state": json.dumps({"step": step, "fingerprint": self.fingerprint})})
         temporary.replace(self.path)
+
+
+def _within(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with the prefix, without it."""
+    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
 
 
 class _StopSignal(Generic[B]):
@@ -159,7 +190,7 @@ def fit(
     validate: Callable[[int], None] | None = None,
     validate_every: int = 0,
 ) -> list[dict[str, float]]:
-    """Train; returns one row of logged terms a step.
+    """Train; returns one row of logged terms a step, those before a resumed run's first step included.
 
     batches(first) yields the batches from step `first` on. autocast() is a context manager for the forward.
     validate(step) is called every `validate_every` steps and after the last one.
@@ -169,8 +200,7 @@ def fit(
     module = objective.trained
     parameters = [p for p in module.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
-    first = checkpoints.load(module, optimizer)
-    rows: list[dict[str, float]] = []
+    first, rows = checkpoints.load(module, optimizer)
     began = saved = time.monotonic()
     done = 0
     with _StopSignal[B]() as stop:
@@ -193,7 +223,7 @@ def fit(
             if validate and ((validate_every and (step + 1) % validate_every == 0) or step + 1 == schedule.steps):
                 validate(step + 1)
             if stop.asked or now - saved > checkpoints.minutes * 60:
-                checkpoints.save(module, optimizer, step + 1)
+                checkpoints.save(module, optimizer, step + 1, rows)
                 saved = now
             if stop.asked:
                 raise SeqmaskError(f"{name}: stopped by SIGTERM after step {step + 1}; go on with --resume")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from seqmask.cli import app
+from seqmask.cli.app import app
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 READS = EXAMPLES / "reads.fasta.gz"

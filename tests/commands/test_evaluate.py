@@ -14,24 +14,59 @@ from typing import Any
 import numpy as np
 import pytest
 
-from seqmask.evaluation.study import red_flags
-from seqmask.models.checkpoint import load_model
-from seqmask.terminal import print_report
+from seqmask.cli.tables import print_report
+from seqmask.models.checkpoint import load_classifier, load_model, save_classifier, save_explainer
 
 Run = Callable[..., Any]
 ROOT = Path(__file__).resolve().parents[2]
 RANKS = ("superkingdom", "phylum", "genus")
 SAME_AREA = ("random", "shuffled", "shifted", "other_sequence", "complexity", "gc")
-LIMIT = 40
+LIMIT, SAMPLE = 40, 15
+
+
+@pytest.fixture(scope="module")
+def judge(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same classifier under another name: 5-mers, ranks and classes in another order, and other weights."""
+    import torch
+
+    from seqmask.labels import Rank, Ranks
+    from seqmask.models.classifier import Classifier
+    from seqmask.models.encoders import configuration
+    from seqmask.sequences.tokens import KmerTokenizer
+
+    directory, tokenizer = tmp_path_factory.mktemp("judge") / "judge", KmerTokenizer(5, 5)
+    ours = load_classifier(tiny_model).ranks
+    ranks = Ranks(tuple(Rank(rank.name, (*rank.classes[::-1], "another")) for rank in ours.ranks[::-1]))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(7)
+        network = Classifier(configuration("tiny", tokenizer.vocabulary_size, 64), ranks.sizes, "blend")
+        torch.nn.init.normal_(network.head.weight, std=2)
+    save_classifier(directory, network, tokenizer, ranks, {})
+    return directory
+
+
+@pytest.fixture(scope="module")
+def other(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another Explainer of the same classifier."""
+    import torch
+
+    copy = shutil.copytree(tiny_model, tmp_path_factory.mktemp("other") / "other")
+    model = load_model(copy)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(8)
+        torch.nn.init.normal_(model.explainer.head.weight, std=1)
+    save_explainer(copy, model.explainer, model.classifier, 0.5, "blend", {})
+    return copy
 
 
 @pytest.fixture(scope="module")
 def labelled(
-    run: Run, reads: Path, labels: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory
+    run: Run, reads: Path, labels: Path, tiny_model: Path, judge: Path, other: Path, tmp_path_factory: Any
 ) -> tuple[Any, dict[str, Any]]:
-    """One evaluation against true labels: what it printed, and its JSON."""
+    """One evaluation with everything against true labels: what it printed, and its JSON."""
     path = tmp_path_factory.mktemp("evaluate") / "report.json"
-    done = run("evaluate", reads, "-m", tiny_model, "-l", labels, "--limit", LIMIT, "--json", path)
+    options = ("--limit", LIMIT, "--sample", SAMPLE, "--judge", judge, "--other", other)
+    done = run("evaluate", reads, "-m", tiny_model, "-l", labels, "--json", path, *options)
     assert done.code == 0, done.err
     return done, json.loads(path.read_text())
 
@@ -42,7 +77,7 @@ def unlabelled(
 ) -> tuple[Any, dict[str, Any]]:
     """One evaluation against the classifier's own predictions."""
     path = tmp_path_factory.mktemp("evaluate") / "report.json"
-    done = run("evaluate", reads, "-m", tiny_model, "--limit", LIMIT, "--json", path)
+    done = run("evaluate", reads, "-m", tiny_model, "--limit", LIMIT, "--sample", SAMPLE, "--json", path)
     assert done.code == 0, done.err
     return done, json.loads(path.read_text())
 
@@ -71,16 +106,44 @@ def test_json_has_exactly_the_documented_keys(labelled: tuple[Any, dict[str, Any
             "seqmask (soft)",
             "constant (soft)",
         }
-        assert set(rank["best_control"]) == {"name", "accuracy", "gap"}
+        gap = documented("A gap:")
+        assert set(rank["gaps"]) == set(SAME_AREA)
+        assert all(set(of) == gap for of in (*rank["gaps"].values(), rank["above_full"]))
+        assert set(rank["best_control"]) == {"name", "accuracy", *gap}
         scores = [rank["full"], *(row[which] for row in rank["rows"].values() for which in ("masked", "inverse"))]
         assert all(set(score) == documented("A score:") for score in scores)
-        assert set(rank["fractions"]) == set(rank["eraser"]) == {"seqmask", "random"}
+        assert set(rank["fractions"]) == set(rank["eraser"]) == set(rank["auc"]) == {"seqmask", "random"}
         assert all(set(of) == {"0.05", "0.1", "0.2", "0.4"} for of in rank["fractions"].values())
+        points = [point for of in rank["fractions"].values() for point in of.values()]
+        orders = [*rank["eraser"].values(), *rank["auc"].values(), *points]
+        assert all(set(of["intervals"]) == set(of) - {"intervals"} for of in orders)
+        assert {key for of in orders for key in of} == documented("An order:")
+        assert set(rank["confidence"]) == documented("The confidence:")
+        assert set(rank["probe"]) == documented("The probe:")
+        assert set(rank["judge"]) == documented("The judge:")
+        assert set(rank["judge"]["judge"]) == set(rank["judge"]["classifier"]) == {"full", "masked", "inverse"}
+        assert set(rank["calibration"]) == {"removed", "bins", "monotonicity"}
+        assert all(set(of) == documented("A bin:") for of in rank["calibration"]["bins"])
+        assert len(rank["calibration"]["bins"]) == 10
     assert set(report["mask"]) == documented("A mask's shape:")
+    assert set(report["mask"]["consistency"]) == documented("The consistency:")
+
+
+def test_no_figure_is_not_a_number(labelled: tuple[Any, dict[str, Any]]) -> None:
+    """What is undefined is null: NaN is no JSON."""
+
+    def numbers(part: Any) -> list[float]:
+        if isinstance(part, dict):
+            return [n for of in part.values() for n in numbers(of)]
+        if isinstance(part, list):
+            return [n for of in part for n in numbers(of)]
+        return [part] if isinstance(part, float) else []
+
+    assert np.isfinite(numbers(labelled[1])).all()
 
 
 def test_json_says_what_was_scored(
-    labelled: tuple[Any, dict[str, Any]], reads: Path, labels: Path, tiny_model: Path
+    labelled: tuple[Any, dict[str, Any]], reads: Path, labels: Path, tiny_model: Path, judge: Path, other: Path
 ) -> None:
     _, report = labelled
     model = load_model(tiny_model)
@@ -88,6 +151,9 @@ def test_json_says_what_was_scored(
     assert (report["model"], report["operator"], report["threshold"]) == ("tiny", "blend", model.threshold)
     assert (report["classifier_sha256"], report["explainer_sha256"]) == (model.classifier.sha256, model.sha256)
     assert (report["sequences"], report["left_out"], report["seed"], report["split"]) == (LIMIT, 0, 1, None)
+    assert report["sampled"] == report["mask"]["consistency"]["sequences"] == SAMPLE
+    assert report["judge_sha256"] == load_classifier(judge).sha256
+    assert report["other_sha256"] == load_model(other).sha256
     assert report["data_sha256"] == {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in (reads, labels)}
 
 
@@ -104,6 +170,21 @@ def test_the_figures_hang_together(labelled: tuple[Any, dict[str, Any]]) -> None
         assert best["name"] in SAME_AREA
         assert best["accuracy"] == max(rows[name]["masked"]["accuracy"] for name in SAME_AREA)
         assert best["gap"] == pytest.approx(rows["seqmask"]["masked"]["accuracy"] - best["accuracy"])
+        for name, of in rank["gaps"].items():
+            difference = rows["seqmask"]["masked"]["accuracy"] - rows[name]["masked"]["accuracy"]
+            assert of["gap"] == pytest.approx(difference)
+            assert of["interval"][0] <= difference + 1e-9
+            assert difference <= of["interval"][1] + 1e-9
+        above = rows["seqmask"]["masked"]["balanced_accuracy"] - rank["full"]["balanced_accuracy"]
+        assert rank["above_full"]["balanced"] == pytest.approx(above)
+        judge = rank["judge"]
+        assert judge["shared_classes"] == rank["classes"], "the judge knows one more"
+        assert judge["classifier"]["masked"]["mean"] == pytest.approx(rows["seqmask"]["masked"]["accuracy"])
+        assert judge["gap"]["mean"] == pytest.approx(
+            judge["classifier"]["masked"]["mean"] - judge["judge"]["masked"]["mean"]
+        )
+        assert rank["calibration"]["removed"] > 0
+        assert sum(of["trials"] for of in rank["calibration"]["bins"]) > 0
         low, high = rows["seqmask"]["masked"]["interval"]
         assert low <= rows["seqmask"]["masked"]["accuracy"] <= high
     shape = report["mask"]
@@ -119,6 +200,8 @@ def test_without_labels_the_classifier_is_right_by_definition(unlabelled: tuple[
         assert rank["full"]["accuracy"] == rank["full"]["balanced_accuracy"] == 1.0
         assert rank["full"]["interval"] == [1.0, 1.0]
         assert rank["scored"] == LIMIT
+        assert rank["confidence"] is None, "no calibration without the truth"
+        assert rank["judge"] is None
         row = rank["rows"]["seqmask"]["masked"]
         assert row["accuracy"] == row["agreement"] < 1
 
@@ -151,6 +234,9 @@ def test_no_figure_is_cut_off(labelled: tuple[Any, dict[str, Any]]) -> None:
     assert "…" not in done.text
     for rank in report["ranks"].values():
         assert f"{rank['best_control']['gap']:+.3f}" in done.text
+        assert f"{rank['eraser']['seqmask']['comprehensiveness']:.2f}" in done.text
+        assert f"{rank['probe']['accuracy']:.3f}" in done.text
+        assert f"{rank['judge']['gap']['mean']:+.3f}" in done.text
         for part in (rank["full"], rank["rows"]["seqmask"]["masked"], rank["rows"]["seqmask"]["inverse"]):
             assert f"{part['accuracy']:.3f}" in done.text
             assert f"({part['interval'][0]:.3f}-{part['interval'][1]:.3f})" in done.text
@@ -164,13 +250,21 @@ def test_the_widest_table_is_not_cut_off_either(
     _, report = labelled
     report = json.loads(json.dumps(report))
     wide = report["ranks"].pop("superkingdom")
-    wide["best_control"] = {"name": "other_sequence", "accuracy": 0.123, "gap": -0.456}
+    wide["best_control"] = {
+        **wide["best_control"],
+        "name": "other_sequence",
+        "accuracy": 0.123,
+        "gap": -0.456,
+        "interval": [-0.789, -0.321],
+    }
     report["ranks"]["a rank of a long name"] = wide
     report["red_flags"] = [f"genus: {'a long sentence ' * 12}"]
     print_report(report)
     text = capsys.readouterr().out
     assert "…" not in text
-    assert all(part in text for part in ("-0.456", "other_sequence", "0.123", report["red_flags"][0]))
+    assert all(
+        part in text for part in ("-0.456 (-0.789 to -0.321)", "other_sequence", "0.123", report["red_flags"][0])
+    )
 
 
 def test_every_flag_is_printed(labelled: tuple[Any, dict[str, Any]]) -> None:
@@ -197,45 +291,6 @@ def test_strict_passes_without_a_flag(run: Run, few: Path, tiny_model: Path, mon
     done = run("evaluate", "-q", few, "-m", tiny_model, "--strict")
     assert (done.code, done.err) == (0, "")
     assert "no red flag" in done.text
-
-
-def score(accuracy: float, half: float = 0.05) -> dict[str, Any]:
-    return {"accuracy": accuracy, "interval": [accuracy - half, accuracy + half]}
-
-
-def example() -> dict[str, Any]:
-    """A rank whose masks can be believed."""
-    rows = {
-        "seqmask": {"masked": score(0.9), "inverse": score(0.3)},
-        "seqmask (soft)": {"masked": score(0.92), "inverse": score(0.5)},
-        "constant (soft)": {"masked": score(0.7), "inverse": score(0.9)},
-        "random": {"masked": score(0.6), "inverse": score(0.8)},
-        "gc": {"masked": score(0.65), "inverse": score(0.8)},
-    }
-    best = {"name": "gc", "accuracy": 0.65, "gap": 0.25}
-    return {"full": score(0.93), "rows": rows, "best_control": best}
-
-
-FLAGS: dict[str, Callable[[dict[str, Any]], None]] = {
-    r"genus: the control `gc` of the same area keeps as much": lambda rank: rank["best_control"].update(gap=0.0),
-    r"genus: a constant mask keeps as much as the soft mask": lambda rank: rank["rows"]["constant (soft)"].update(
-        masked=score(0.92)
-    ),
-    r"genus: masked accuracy is above full accuracy": lambda rank: rank.update(full=score(0.7)),
-    r"genus: .* not necessary": lambda rank: rank["rows"]["seqmask"].update(inverse=score(0.8)),
-}
-
-
-def test_a_good_mask_raises_no_flag() -> None:
-    assert red_flags({"ranks": {"domain": example(), "genus": example()}}) == []
-
-
-@pytest.mark.parametrize("pattern", FLAGS)
-def test_each_flag_fires_on_its_own(pattern: str) -> None:
-    rank = example()
-    FLAGS[pattern](rank)
-    (flag,) = red_flags({"ranks": {"domain": example(), "genus": rank}})
-    assert re.match(pattern, flag)
 
 
 def test_split_and_limit(run: Run, reads: Path, tiny_model: Path, tmp_path: Path) -> None:
@@ -318,7 +373,6 @@ def test_a_mask_for_each_rank(run: Run, few: Path, tiny_model: Path, tmp_path: P
     """Each rank is scored under its own track, and the shape of the masks stands with the rank."""
     import torch
 
-    from seqmask.models.checkpoint import load_classifier, save_explainer
     from seqmask.models.explainer import Explainer
 
     copy = shutil.copytree(tiny_model, tmp_path / "three")
@@ -333,6 +387,55 @@ def test_a_mask_for_each_rank(run: Run, few: Path, tiny_model: Path, tmp_path: P
     assert "mask" not in report
     shapes = [report["ranks"][rank]["mask"]["soft_area"]["mean"] for rank in RANKS]
     assert len(set(shapes)) == 3
+    assert len({report["ranks"][rank]["mask"]["consistency"]["reverse_complement"]["mean"] for rank in RANKS}) == 3
     done = run("mask", "-q", few, "-m", copy, "-o", tmp_path / "x", "--check")
     assert (done.code, done.err) == (0, "")
     assert {line.split("\t")[3].split(":")[0] for line in (tmp_path / "x.bed").read_text().splitlines()} == set(RANKS)
+
+
+def test_a_rank_without_a_scored_sequence_is_said_so(run: Run, few: Path, tiny_model: Path, tmp_path: Path) -> None:
+    """No figure, no flag, no nan: a sentence."""
+    table = tmp_path / "labels.tsv"
+    names = [line[1:].split()[0] for line in few.read_text().splitlines() if line.startswith(">")]
+    rows = [f"{name}\tBacteria\tPseudomonadota\tnever heard of" for name in names]
+    table.write_text("\n".join(["id\tsuperkingdom\tphylum\tgenus", *rows]) + "\n")
+    done = run("evaluate", few, "-m", tiny_model, "-l", table, "--json", tmp_path / "x.json")
+    assert done.code == 0
+    assert "genus: no sequence of a class that the model knows: nothing is scored at this rank" in done.text
+    assert "nan" not in done.text.lower().replace("uninan", "")
+    report = json.loads((tmp_path / "x.json").read_text())
+    rank = report["ranks"]["genus"]
+    assert (rank["scored"], rank["best_control"], rank["full"]["accuracy"]) == (0, None, None)
+    assert rank["auc"]["seqmask"]["insertion"] > 0, "what needs no label is there"
+    assert not any(flag.startswith("genus") for flag in report["red_flags"])
+
+
+def test_who_may_judge(run: Run, few: Path, tiny_model: Path, judge: Path, tmp_path: Path) -> None:
+    """One clear line: a judge of other ranks, the classifier itself, an Explainer of another classifier."""
+    from seqmask.models.explainer import Explainer
+
+    labels = json.loads((tiny_model / "labels.json").read_text())
+    for rank, name in zip(labels["ranks"], ("superkingdom", "phylum", "species"), strict=True):
+        rank["name"] = name
+    wrong = shutil.copytree(tiny_model, tmp_path / "wrong")
+    (wrong / "labels.json").write_text(json.dumps(labels))
+    cases = {
+        ("--judge", wrong): f"{wrong}: a judge of the ranks superkingdom, phylum, species; expected superkingdom, "
+        "phylum, genus; train a judge of the same ranks",
+        (
+            "--judge",
+            tiny_model,
+        ): f"{tiny_model}: the judge is the classifier itself, which can not judge its own masks; "
+        "train one with another seed",
+        ("--other", tiny_model): f"{tiny_model}: the same Explainer; give one that was trained with another seed",
+    }
+    for options, message in cases.items():
+        done = run("evaluate", "-q", few, "-m", tiny_model, *options)
+        assert (done.code, done.out, done.err) == (1, b"", f"seqmask: error: {message}\n")
+    foreign = load_classifier(shutil.copytree(judge, tmp_path / "foreign"))
+    save_explainer(tmp_path / "foreign", Explainer.like(foreign.network), foreign, 0.5, "blend", {})
+    done = run("evaluate", "-q", few, "-m", tiny_model, "--other", tmp_path / "foreign")
+    assert done.code == 1
+    assert re.fullmatch(
+        r"seqmask: error: \S+: an Explainer of classifier \w{12}; expected one of classifier \w{12}; .*\n", done.err
+    )

@@ -19,7 +19,7 @@ import pytest
 import torch
 from xopen import xopen
 
-from seqmask import cli
+from seqmask.cli import app as cli
 from seqmask.commands import mask as command
 from seqmask.models import bundled
 from seqmask.models.checkpoint import load_model

@@ -7,11 +7,12 @@ import pytest
 from Bio import SeqIO
 from Bio.Seq import Seq
 
-from seqmask.errors import InputError, UsageError
+from seqmask.config import SHARED, TASK_NAMES, SimulateOptions
+from seqmask.errors import UsageError
 from seqmask.evaluation import simulate as sim
 from seqmask.evaluation import tasks
 from seqmask.evaluation.simulate import Interval, simulate
-from seqmask.evaluation.tasks import SHARED, TASK_NAMES, TASKS, SimulateOptions
+from seqmask.evaluation.tasks import TASKS
 
 SIZE = 400
 
@@ -36,7 +37,7 @@ def class_of(task, found, options):
     coarse, fine = options.ranks
     names = {name for _, name, _ in found if not name.startswith("decoy")}
     if not names:
-        return ("none",) * len(options.used_ranks)
+        return ("negative",) * len(options.used_ranks)
     if task in ("one", "decoys"):
         (name,) = names
         return (name.replace(".", "_"),)
@@ -46,7 +47,7 @@ def class_of(task, found, options):
         return (owner.replace(".", "_"),)
     if task == "and":
         (pair,) = {name.rsplit(".", 1)[0] for name in names}
-        return (pair.replace(".", "_") if len(names) == 2 else "none",)
+        return (pair.replace(".", "_") if len(names) == 2 else "negative",)
     if task == "order":
         (strand,) = {strand for _, name, strand in found if name in names}
         halves = [name[-1] for _, name, _ in found if name in names][:: 1 if strand == "+" else -1]
@@ -88,7 +89,7 @@ def test_intervals_are_sorted_and_do_not_touch(made):
 def test_labels_follow_from_the_content(made):
     options, result = made
     for record, row in zip(result.records, result.labels, strict=True):
-        assert row["seq_id"] == record.name
+        assert row["id"] == record.name
         found = found_motifs(record.sequence, result.motifs)
         assert tuple(row[rank] for rank in options.used_ranks) == class_of(options.task, found, options)
 
@@ -108,8 +109,8 @@ def test_every_sequence_has_the_same_number_of_decoys(made):
     assert {counts[record.name] for record in result.records} == {4 if options.task == "decoys" else 1}
     assert all(i.motif.startswith("decoy") == (i.kind == "decoy") for i in result.truth)
     # Which decoy it is says nothing either: each about as often in every class.
-    classes = {row["seq_id"]: row[options.ranks[1]] for row in result.labels}
-    table = Counter((classes[i.record] == "none", i.motif) for i in result.truth if i.kind == "decoy")
+    classes = {row["id"]: row[options.ranks[1]] for row in result.labels}
+    table = Counter((classes[i.record] == "negative", i.motif) for i in result.truth if i.kind == "decoy")
     for none in (True, False):
         total = sum(count for (where, _), count in table.items() if where == none)
         assert all(abs(table[none, f"decoy.{j}"] / total - 0.25) < 0.2 for j in range(4))
@@ -131,7 +132,7 @@ def test_instances_strands_and_lengths(made):
 def test_classes_are_all_there_and_splits_have_their_shares(made):
     options, result = made
     fine = Counter(row[options.ranks[1]] for row in result.labels)
-    assert set(fine) == {f"phylum_{c}" for c in range(8)} | {"none"}
+    assert set(fine) == {f"phylum_{c}" for c in range(8)} | {"negative"}
     splits = Counter(row["split"] for row in result.labels)
     for split, share in (("train", 0.7), ("val", 0.1), ("test_species", 0.2)):
         assert abs(splits[split] / SIZE - share) < 0.07
@@ -166,7 +167,7 @@ def test_decoys_are_shuffled_class_motifs(made):
 @pytest.mark.parametrize("task", ["and", "order"])
 def test_no_single_motif_tells_the_class(task):
     result = simulate(SimulateOptions(task=task, sequences=1500, classes=4, seed=2))
-    classes = {row["seq_id"]: row["phylum"] for row in result.labels}
+    classes = {row["id"]: row["phylum"] for row in result.labels}
     seen = defaultdict(Counter)
     for record, motif in {(i.record, i.motif) for i in result.truth if i.kind != "decoy"}:
         seen[motif][classes[record]] += 1
@@ -177,9 +178,9 @@ def test_no_single_motif_tells_the_class(task):
 
 def test_and_halves_are_marked_as_lone():
     result = simulate(SimulateOptions(task="and", sequences=300))
-    classes = {row["seq_id"]: row["phylum"] for row in result.labels}
+    classes = {row["id"]: row["phylum"] for row in result.labels}
     for i in result.truth:
-        assert i.kind == "decoy" or (i.kind == "lone") == (classes[i.record] == "none")
+        assert i.kind == "decoy" or (i.kind == "lone") == (classes[i.record] == "negative")
     assert "lone" in {i.kind for i in result.truth}
 
 
@@ -231,7 +232,7 @@ def test_no_decoys_no_negatives_no_splits():
     result = simulate(SimulateOptions(sequences=40, decoys=0, negatives=0.0, val=0.0, test=0.0))
     assert {i.kind for i in result.truth} == {"truth"}
     assert {row["split"] for row in result.labels} == {"train"}
-    assert "none" not in {row["phylum"] for row in result.labels}
+    assert "negative" not in {row["phylum"] for row in result.labels}
     assert not any(name.startswith("decoy") for name in result.motifs)
 
 
@@ -258,6 +259,9 @@ def test_no_decoys_no_negatives_no_splits():
         ({"seed": -1}, "--seed"),
         ({"length_spread": -1}, "--length-spread"),
         ({"length": 100}, "--length"),
+        ({"ranks": ("phylum", "phylum")}, "--ranks"),
+        ({"ranks": ("phylum", "")}, "--ranks"),
+        ({"ranks": ("phylum", "decoy")}, "--ranks"),
     ],
 )
 def test_impossible_options_name_the_flag(wrong, flag):
@@ -287,27 +291,24 @@ def test_files(made):
     assert [(r.id, str(r.seq)) for r in read] == [(r.name, r.sequence) for r in result.records]
     assert max(len(line) for line in fasta.getvalue().splitlines()) == 60
     header, *rows = [line.split("\t") for line in table.getvalue().splitlines()]
-    assert header == ["seq_id", *options.used_ranks, "split"]
+    assert header == ["id", *options.used_ranks, "split"]
     assert [dict(zip(header, row, strict=True)) for row in rows] == result.labels
-    assert sim.read_truth(bed.getvalue().splitlines(keepends=True)) == result.truth
+    names = [line.split("\t")[3].split(":") for line in bed.getvalue().splitlines()]
+    assert names == [[i.role, i.motif] for i in result.truth]
+
+
+def test_roles_name_the_ranks_that_a_motif_decides(made):
+    options, result = made
+    for i in result.truth:
+        expected = {
+            "superkingdom": "superkingdom,phylum",
+            "phylum": "phylum",
+            "decoy": "decoy",
+        }[i.motif.split(".")[0]]
+        assert i.role == expected or (i.role == "lone" and options.task == "and")
 
 
 def test_bed_line():
     bed = io.StringIO()
-    sim.write_truth(bed, [Interval("s", 3, 15, "truth", "phylum.0", "-"), Interval("s", 20, 32, "lone", "p.0.a", "+")])
-    assert bed.getvalue() == "s\t3\t15\ttruth:phylum.0\t1000\t-\ns\t20\t32\tlone:p.0.a\t0\t+\n"
-
-
-@pytest.mark.parametrize(
-    "line",
-    ["s\t3\t15\n", "s\t3\tx\ttruth:m\t0\t+", "s\t9\t3\ttruth:m\t0\t+", "s\t3\t9\tgene\t0\t+", "s\t3\t9\tx:m\t0\t+"],
-)
-def test_a_foreign_bed_line_is_refused(line):
-    with pytest.raises(InputError, match=r"truth\.bed, line 2: found .* expected BED6"):
-        sim.read_truth(["s\t3\t15\ttruth:m\t1000\t+\n", line], path="truth.bed")
-
-
-def test_truth_track():
-    intervals = [Interval("s", 2, 4, "truth", "m", "+"), Interval("s", 6, 7, "decoy", "d", "-")]
-    assert np.flatnonzero(sim.truth_track(intervals, 10)).tolist() == [2, 3]
-    assert np.flatnonzero(sim.truth_track(intervals, 10, "decoy")).tolist() == [6]
+    sim.write_truth(bed, [Interval("s", 3, 15, "phylum", "phylum.0", "-"), Interval("s", 20, 32, "lone", "p.0.a", "+")])
+    assert bed.getvalue() == "s\t3\t15\tphylum:phylum.0\t1000\t-\ns\t20\t32\tlone:p.0.a\t0\t+\n"

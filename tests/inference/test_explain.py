@@ -151,7 +151,7 @@ def test_neighbours_do_not_matter(model: Model) -> None:
 def test_pools_do_not_show(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     given = records(*(sequence(40 + i, 300 + 90 * i) for i in range(12)), *ODD)
     whole = run(model, given)
-    monkeypatch.setattr(module, "pools", lambda prepared: pools(prepared, 5))
+    monkeypatch.setattr(module, "POOL_WINDOWS", 5)
     for one, other in zip(whole, run(model, given), strict=True):
         assert (one.index, one.status) == (other.index, other.status)
         np.testing.assert_allclose(one.mask, other.mask, atol=1e-5)
@@ -168,7 +168,7 @@ def test_pools_hold_whole_records_in_order(model: Model) -> None:
 
 def test_records_are_taken_lazily(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory is bounded by a pool: the second pool is not read before the first has been given out."""
-    monkeypatch.setattr(module, "pools", lambda prepared: pools(prepared, 4))
+    monkeypatch.setattr(module, "POOL_WINDOWS", 4)
     taken = 0
 
     def source() -> Any:

@@ -18,18 +18,17 @@ from seqmask.errors import InputError, SeqmaskError
 from seqmask.labels import Rank, Ranks
 from seqmask.models.checkpoint import (
     CLASSIFIER_FILES,
-    file_sha256,
     load_classifier,
     load_model,
     round_to_half,
     save_classifier,
     save_explainer,
     weights_sha256,
-    write_json,
 )
 from seqmask.models.classifier import Classifier
 from seqmask.models.encoders import configuration
 from seqmask.models.explainer import Explainer
+from seqmask.models.storage import file_sha256, write_json
 from seqmask.sequences.tokens import KmerTokenizer
 
 RANKS = Ranks((Rank("domain", ("Bacteria", "Archaea"), (2, 2157)), Rank("genus", ("Vibrio", "Candidatus Ébola", "x"))))

@@ -66,19 +66,25 @@ def shape_in_words(dataset: h5py.Dataset, n: int, t: int, k: int, r: int) -> str
 
 @pytest.mark.parametrize("tracks", [1, 3])
 @pytest.mark.parametrize("check", [False, True])
+@pytest.mark.parametrize("related", [False, True])
 def test_the_file_is_as_the_document_says(
-    tmp_path: Path, explain: Explain, metadata: dict[str, Any], tracks: int, check: bool
+    tmp_path: Path, explain: Explain, metadata: dict[str, Any], tracks: int, check: bool, related: bool
 ) -> None:
     # N = 5, T = 20, R = 3, K = 10: every letter a number of its own
-    ranks = Ranks(tuple(Rank(name, tuple(f"{name}{i}" for i in range(10))) for name in ("domain", "phylum", "genus")))
+    parents = {"genus": ((0,),) * 10} if related else {}
+    ranks = Ranks(
+        tuple(
+            Rank(name, tuple(f"{name}{i}" for i in range(10)), parents=parents.get(name, ()))
+            for name in ("domain", "phylum", "genus")
+        )
+    )
     spans = [(i, i + 6) for i in range(4)]
     logits = dict.fromkeys(("logits", "masked", "inverse"), [0.0] * 30)
     items = [explain("ACGTACGTA", spans, [[0.5] * tracks] * 4, targets=(0, 0, 0), **logits) for _ in range(5)]
     path = write(tmp_path / "x.h5", items, ranks, metadata, check=check, token_tracks=tracks)
     documented = {}
     for name, dtype, shape, present, _ in schema_table("dataset"):
-        assert present in {"always", "with --check"}
-        if check or present == "always":
+        if {"always": True, "with --check": check, "with parents": related}[present]:
             for rank in ranks.names:
                 documented[name.replace("<rank>", rank)] = (dtype, shape.split(" or ")[-1 if tracks > 1 else 0])
     found = {}

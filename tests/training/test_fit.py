@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from seqmask.errors import InputError, SeqmaskError
@@ -85,9 +87,11 @@ def test_resume_gives_exactly_the_same_weights(
     path = tmp_path / "checkpoint.safetensors"
     with pytest.raises(Stop):
         train(Checkpoints(path, minutes=0), report=stop_at(at))
-    digest, rows = train(Checkpoints(path, minutes=1e9, resume=True))
+    steps: list[int] = []
+    digest, rows = train(Checkpoints(path, minutes=1e9, resume=True), report=lambda done: steps.append(done.step))
     assert digest == whole[0]
-    assert rows == whole[1][at - 1 :]
+    assert rows == whole[1], "the rows of the steps before are those of the stopped run"
+    assert steps == list(range(at, STEPS + 1)), "no step is done twice"
 
 
 def test_without_resume_a_checkpoint_is_not_looked_at(
@@ -117,8 +121,7 @@ def test_sigterm_writes_a_checkpoint(tmp_path: Path, whole: tuple[str, list[dict
         train(Checkpoints(path, minutes=1e9), report=report)
     assert signal.getsignal(signal.SIGTERM) is before
     assert [item.name for item in tmp_path.iterdir()] == [path.name]
-    digest, rows = train(Checkpoints(path, minutes=1e9, resume=True))
-    assert (digest, rows[0]["step"]) == (whole[0], 5)
+    assert train(Checkpoints(path, minutes=1e9, resume=True)) == whole
 
 
 def test_other_options_are_refused_by_name(tmp_path: Path) -> None:
@@ -132,8 +135,65 @@ def test_other_options_are_refused_by_name(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=rf"written with other options \({name}\); give the same options"):
             train(other)
     assert path.read_bytes() == stored
-    _, rows = train(Checkpoints(path, minutes=1e9, resume=True, fingerprint=dict(options)))
-    assert rows[0]["step"] == 2
+    with pytest.raises(Stop):  # goes on with the third step
+        train(Checkpoints(path, minutes=1e9, resume=True, fingerprint=dict(options)), report=stop_at(3))
+
+
+class Best:
+    """The weights of the step with the smallest loss so far, as a memory."""
+
+    def __init__(self) -> None:
+        self.loss, self.weights = float("inf"), torch.zeros(0)
+
+    def look(self, module: nn.Module, row: dict[str, float]) -> None:
+        if row["loss"] < self.loss:
+            self.loss, self.weights = row["loss"], module.head.bias.detach().clone()
+
+    def stored(self) -> tuple[dict[str, Tensor], Any]:
+        return {"module.odd name": self.weights}, {"loss": self.loss, "nothing": float("nan")}
+
+    def restore(self, tensors: dict[str, Tensor], data: Any) -> None:
+        assert list(tensors) == ["module.odd name"]
+        self.loss, self.weights = data["loss"], tensors["module.odd name"]
+
+
+def test_what_was_found_before_the_stop_is_remembered(tmp_path: Path) -> None:
+    """A stop at any step, with the best step before or after it."""
+
+    def run(best: Best, checkpoints: Checkpoints, stop: int = 0) -> None:
+        of = objective()
+
+        def report(progress: Progress) -> None:
+            best.look(of.trained, progress.terms)
+            if progress.step == stop:
+                raise Stop
+
+        fit(of, stream, Schedule(STEPS, 3e-2), checkpoints=checkpoints, report=report)
+
+    whole = Best()
+    run(whole, Checkpoints())
+    for at in range(2, STEPS + 1):
+        path = tmp_path / f"{at}.safetensors"
+        with pytest.raises(Stop):
+            run(before := Best(), Checkpoints(path, minutes=0, memory=before), at)
+        run(after := Best(), Checkpoints(path, minutes=1e9, resume=True, memory=after))
+        assert after.loss == whole.loss
+        assert torch.equal(after.weights, whole.weights)
+
+
+def test_a_checkpoint_without_rows_or_memory_can_be_resumed(
+    tmp_path: Path, whole: tuple[str, list[dict[str, float]]]
+) -> None:
+    """Those of an earlier version hold weights, optimiser and step alone."""
+    path = tmp_path / "checkpoint.safetensors"
+    with pytest.raises(Stop):
+        train(Checkpoints(path, minutes=0), report=stop_at(6))
+    with safe_open(path, "pt") as handle:
+        held, meta = {name: handle.get_tensor(name) for name in handle.keys()}, handle.metadata()  # noqa: SIM118
+    del held["told"]
+    save_file(held, path, metadata=meta)
+    digest, rows = train(Checkpoints(path, minutes=1e9, resume=True, memory=Best()))
+    assert (digest, rows) == (whole[0], whole[1][5:])
 
 
 @pytest.mark.parametrize("data", [b"", b"not a checkpoint", b"\x08" + bytes(15)])

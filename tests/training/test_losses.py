@@ -15,6 +15,7 @@ from seqmask.training.losses import (
     entropy_deficit,
     null_divergence,
     sufficiency,
+    unlikelihood,
     variation,
 )
 
@@ -112,6 +113,45 @@ def test_entropy_deficit_agrees_with_numpy(seed):
         for scores, size in zip(logits, SIZES, strict=True)
     ]
     assert values(entropy_deficit(tensors(logits))) == pytest.approx(expected, abs=1e-5)
+
+
+def test_unlikelihood_by_hand():
+    # -ln(1 - .9) = 2.3026 for the likely class, -ln(1 - .1) = .1054 for the other
+    assert values(unlikelihood([log_of(0.9, 0.1)], torch.tensor([[0]]))) == pytest.approx([2.3026], abs=1e-4)
+    assert values(unlikelihood([log_of(0.9, 0.1)], torch.tensor([[1]]))) == pytest.approx([0.1054], abs=1e-4)
+    # sure of it: 1 - p is 0 in float32, the value is the distance to the next logit, and the gradient is 1
+    sure = torch.tensor([[60.0, 0.0, -50.0]], requires_grad=True)
+    (term,) = unlikelihood([sure], torch.tensor([[0]]))
+    (gradient,) = torch.autograd.grad(term, sure)
+    assert float(term.detach()) == pytest.approx(60)
+    assert gradient[0].tolist() == pytest.approx([1, -1, 0])
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_unlikelihood_agrees_with_numpy_and_leaves_unknown_classes_out(seed):
+    logits = some_logits(seed)
+    targets = np.array([[0, 4, -1], [1, -1, -1], [-1, 2, -1], [0, 0, -1], [1, 3, -1], [-1, 1, -1]])
+    expected = []
+    for rank, scores in enumerate(logits):
+        known = targets[:, rank] >= 0
+        chosen = softmax(scores)[known, targets[known, rank]]
+        expected.append(-np.log(1 - chosen).mean() if known.any() else 0.0)
+    held = [torch.from_numpy(scores).requires_grad_() for scores in logits]
+    terms = unlikelihood(held, torch.from_numpy(targets))
+    assert values([term.detach() for term in terms]) == pytest.approx(expected, rel=1e-4)
+    torch.stack(terms).sum().backward()
+    for rank, scores in enumerate(held):
+        assert torch.isfinite(scores.grad).all()
+        assert ((scores.grad != 0).all(dim=1).numpy() == (targets[:, rank] >= 0)).all()
+
+
+def test_a_rank_of_one_class_tells_nothing():
+    """Its probability is 1 whatever is seen: no term may reward moving its only logit."""
+    logits = torch.tensor([[3.0], [-5.0]], requires_grad=True)
+    for terms in (unlikelihood([logits], torch.zeros(2, 1, dtype=torch.long)), entropy_deficit([logits])):
+        (gradient,) = torch.autograd.grad(terms[0], logits)
+        assert (gradient == 0).all()
+    assert values(unlikelihood([logits.detach()], torch.zeros(2, 1, dtype=torch.long))) == [0]
 
 
 def row(*numbers):

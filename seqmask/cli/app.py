@@ -1,0 +1,62 @@
+"""The command `seqmask`: its commands, `--version` and the entry point.
+
+Nothing but typer and rich is imported at the top of any module here: `--help` and `--version` must not wait for torch.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Annotated
+
+import typer
+
+from seqmask.cli.convert import convert
+from seqmask.cli.evaluate import evaluate
+from seqmask.cli.info import doctor, info, models
+from seqmask.cli.mask import mask
+from seqmask.cli.merge import merge
+from seqmask.cli.simulate import simulate
+from seqmask.cli.train_classifier import train_classifier
+from seqmask.cli.train_explainer import train_explainer
+
+app = typer.Typer(
+    name="seqmask",
+    help="Which parts of a nucleotide sequence does its classification rest on? Honest masks, with the evidence.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        from seqmask.version import version as installed
+
+        print(f"seqmask {installed()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _top(
+    version: Annotated[
+        bool, typer.Option("-V", "--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    pass
+
+
+PANELS = {
+    "Explain": (mask, evaluate),
+    "Train": (train_classifier, train_explainer, simulate),
+    "Outputs": (merge, convert, info),
+    "Installation": (models, doctor),
+}
+for _panel, _functions in PANELS.items():
+    for _function in _functions:
+        app.command(_function.__name__.replace("_", "-"), rich_help_panel=_panel)(_function)
+
+
+def main() -> None:
+    """Entry point of the command `seqmask`."""
+    logging.captureWarnings(True)
+    app()

@@ -1,0 +1,164 @@
+"""What every command shares: one spelling of the common options, flags to an options object, errors to exit codes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from seqmask.cli import settings
+from seqmask.config import Compute
+from seqmask.errors import SeqmaskError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+# What is said on stderr, for the log file; `Terminal` opens that one.
+said = logging.getLogger("seqmask.said")
+said.addHandler(logging.NullHandler())
+said.propagate = False
+
+T = TypeVar("T")
+Options = TypeVar("Options", bound="DataclassInstance")
+
+# Panels of --help
+COMPUTING, COMMON = "Computing", "Common"
+
+
+def _config(ctx: typer.Context, path: Path | None) -> Path | None:
+    return call(lambda: settings.load(ctx, path))
+
+
+def _models(incomplete: str) -> list[str]:
+    from seqmask.models.bundled import names
+
+    return [name for name in names() if name.startswith(incomplete)]
+
+
+# One spelling of the shared options everywhere.
+Device = Annotated[
+    str,
+    typer.Option(
+        "-x", "--device", help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=COMPUTING, envvar="SEQMASK_DEVICE"
+    ),
+]
+Precision = Annotated[
+    str,
+    typer.Option(
+        help="fp32, bf16 or fp16 (training also: auto). Half precision changes results with batch and GPU.",
+        rich_help_panel=COMPUTING,
+        envvar="SEQMASK_PRECISION",
+    ),
+]
+BatchSize = Annotated[
+    int,
+    typer.Option(
+        "-b",
+        "--batch-size",
+        min=0,
+        help="Sequences a batch at most; 0 = auto.",
+        rich_help_panel=COMPUTING,
+        envvar="SEQMASK_BATCH_SIZE",
+    ),
+]
+Threads = Annotated[
+    int,
+    typer.Option(
+        "-t",
+        "--threads",
+        min=0,
+        help="CPU threads; 0 = all.",
+        rich_help_panel=COMPUTING,
+        envvar="SEQMASK_THREADS",
+    ),
+]
+Seed = Annotated[
+    int,
+    typer.Option(min=0, help="Seed of everything random.", rich_help_panel=COMPUTING, envvar="SEQMASK_SEED"),
+]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Errors only on stderr.", rich_help_panel=COMMON)]
+Verbose = Annotated[int, typer.Option("-v", "--verbose", count=True, help="More on stderr.", rich_help_panel=COMMON)]
+LogFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="Append everything that is said, with times, to this file.",
+        metavar="F",
+        rich_help_panel=COMMON,
+        envvar="SEQMASK_LOG_FILE",
+    ),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        help="TOML file with a table for each command, keys as the long options; the command line wins.",
+        metavar="F",
+        rich_help_panel=COMMON,
+        envvar="SEQMASK_CONFIG",
+        callback=_config,
+        is_eager=True,
+    ),
+]
+Force = Annotated[bool, typer.Option("-f", "--force", help="Replace existing outputs.", rich_help_panel=COMMON)]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on where a stopped run ended.", rich_help_panel=COMMON)]
+ModelName = Annotated[
+    str,
+    typer.Option(
+        "-m",
+        "--model",
+        help="Model directory, or the name of a model that ships.",
+        envvar="SEQMASK_MODEL",
+        autocompletion=_models,
+    ),
+]
+TrainSequences = Annotated[
+    list[Path], typer.Argument(metavar="SEQS...", help="FASTA or FASTQ files, plain or compressed.")
+]
+
+
+def build(kind: type[Options], given: Mapping[str, Any], **computed: Any) -> Options:
+    """The options object of a command from its parameters (`locals()`), by name.
+
+    Each field of `kind`, and of its `Compute` if it has one, is taken from the parameter of the same name; `computed`
+    replaces parameters whose value is not the field's. What is no field is left out.
+    """
+    values = {**given, **computed}
+    if "compute" in {field.name for field in fields(kind)}:
+        values["compute"] = Compute(**_named(Compute, values))
+    return kind(**_named(kind, values))
+
+
+def _named(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    return {field.name: values[field.name] for field in fields(kind) if field.name in values}
+
+
+def call(run: Callable[[], T]) -> T:
+    """Run a command; an expected error is one line on stderr and its exit code, a bug a traceback, logged too."""
+    try:
+        return run()
+    except SeqmaskError as error:
+        raise _failed(str(error), error.exit_code) from error
+    except BrokenPipeError as error:
+        # The reader has gone (`| head`): no message, and none from Python's own flush of stdout at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(1) from error
+    except OSError as error:
+        raise _failed(f"{error.filename or 'input or output'}: {error.strerror or error}", 1) from error
+    except KeyboardInterrupt as error:
+        raise _failed("interrupted", 130) from error
+    except (typer.Exit, typer.Abort, typer.BadParameter):
+        raise
+    except Exception:
+        said.exception("a bug in seqmask")
+        raise
+
+
+def _failed(message: str, code: int) -> typer.Exit:
+    print(f"seqmask: error: {message}", file=sys.stderr)
+    said.error("error: %s", message)
+    return typer.Exit(code)

@@ -1,0 +1,136 @@
+"""`seqmask train-explainer`: flags to options to one call."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from seqmask.cli.common import (
+    Config,
+    Device,
+    Force,
+    LogFile,
+    Precision,
+    Quiet,
+    Resume,
+    Seed,
+    Threads,
+    TrainSequences,
+    Verbose,
+    build,
+    call,
+)
+from seqmask.config import ExplainerOptions
+
+# The defaults that --help shows are those of `config`, their only home.
+DEFAULTS = ExplainerOptions()
+
+
+def train_explainer(
+    sequences: TrainSequences,
+    classifier: Annotated[Path, typer.Option("-c", "--classifier", help="Classifier directory; it stays frozen.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Model directory to write (classifier included).")],
+    labels: Annotated[
+        Path | None, typer.Option("-l", "--labels", help="Label table: its `split` column, and true classes.")
+    ] = None,
+    layers: Annotated[
+        int, typer.Option(min=0, help="0 = all of the classifier's.", rich_help_panel="Model")
+    ] = DEFAULTS.layers,
+    operator: Annotated[
+        str, typer.Option(help="scale, blend or gate; empty = the classifier's own.", rich_help_panel="Model")
+    ] = DEFAULTS.operator,
+    force_operator: Annotated[
+        bool, typer.Option("--force-operator", help="Go on although the self-test refuses it.", rich_help_panel="Model")
+    ] = False,
+    mask_per_rank: Annotated[
+        bool, typer.Option("--mask-per-rank", help="One mask a rank instead of one for all.", rich_help_panel="Model")
+    ] = False,
+    frames: Annotated[
+        int,
+        typer.Option(
+            min=1, help="k-mer frames that `mask` reads and averages; more are slower.", rich_help_panel="Model"
+        ),
+    ] = DEFAULTS.frames,
+    target: Annotated[
+        str, typer.Option(help="What the kept part must preserve: predicted, true or kl.", rich_help_panel="Objective")
+    ] = DEFAULTS.target,
+    named_share: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="Share of sequences trained on another likely class.", rich_help_panel="Objective"
+        ),
+    ] = DEFAULTS.named_share,
+    form: Annotated[
+        str,
+        typer.Option(
+            help="budget: --target-area is kept. constrained: the smallest area that meets --sufficiency and "
+            "--necessity. weighted: fixed weights, as in the paper.",
+            rich_help_panel="Objective",
+        ),
+    ] = DEFAULTS.form,
+    target_area: Annotated[
+        float, typer.Option(min=0.01, max=1, help="Expected share of kept nucleotides.", rich_help_panel="Objective")
+    ] = DEFAULTS.target_area,
+    sufficiency_bound: Annotated[
+        float, typer.Option("--sufficiency", min=0, help="Constrained: at most, nats.", rich_help_panel="Objective")
+    ] = DEFAULTS.sufficiency_bound,
+    necessity_bound: Annotated[
+        float, typer.Option("--necessity", min=0, help="Constrained: at most.", rich_help_panel="Objective")
+    ] = DEFAULTS.necessity_bound,
+    necessity_kind: Annotated[
+        str,
+        typer.Option(
+            help="What the rest must not tell. class: the explained class; entropy: anything (the paper's); null: "
+            "more than a hidden sequence does.",
+            rich_help_panel="Objective",
+        ),
+    ] = DEFAULTS.necessity_kind,
+    area_weight: Annotated[float, typer.Option(rich_help_panel="Objective")] = DEFAULTS.area_weight,
+    necessity_weight: Annotated[float, typer.Option(rich_help_panel="Objective")] = DEFAULTS.necessity_weight,
+    variation_weight: Annotated[float, typer.Option(rich_help_panel="Objective")] = DEFAULTS.variation_weight,
+    bounds_weight: Annotated[float, typer.Option(rich_help_panel="Objective")] = DEFAULTS.bounds_weight,
+    soft: Annotated[
+        bool, typer.Option("--soft", help="Soft products instead of sampled masks.", rich_help_panel="Objective")
+    ] = False,
+    steps: Annotated[int, typer.Option(min=1, rich_help_panel="Training")] = DEFAULTS.steps,
+    validations: Annotated[int, typer.Option(min=1, rich_help_panel="Training")] = DEFAULTS.validations,
+    batch_tokens: Annotated[int, typer.Option(min=256, rich_help_panel="Training")] = DEFAULTS.batch_tokens,
+    learning_rate: Annotated[float, typer.Option(rich_help_panel="Training")] = DEFAULTS.learning_rate,
+    weight_decay: Annotated[float, typer.Option(rich_help_panel="Training")] = DEFAULTS.weight_decay,
+    min_crop: Annotated[int, typer.Option(min=8, rich_help_panel="Training")] = DEFAULTS.min_crop,
+    validation_limit: Annotated[int, typer.Option(min=1, rich_help_panel="Training")] = DEFAULTS.validation_limit,
+    min_agreement: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Share of accuracy that the threshold keeps.", rich_help_panel="Training"),
+    ] = DEFAULTS.min_agreement,
+    checkpoint_minutes: Annotated[float, typer.Option(rich_help_panel="Training")] = DEFAULTS.checkpoint_minutes,
+    device: Device = DEFAULTS.compute.device,
+    precision: Precision = DEFAULTS.compute.precision,
+    threads: Threads = DEFAULTS.compute.threads,
+    seed: Seed = DEFAULTS.seed,
+    resume: Resume = False,
+    force: Force = False,
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
+    log_file: LogFile = None,
+    config: Config = None,
+) -> None:
+    """Train an Explainer for a frozen classifier.
+
+    A self-test first refuses a masking operator that hides nothing.
+
+    Example: seqmask train-explainer genomes.fasta.gz -l genomes.tsv.gz -c classifier -o model
+    """
+    options = build(ExplainerOptions, locals())
+
+    def run() -> None:
+        from seqmask.commands.train_explainer import train_explainer as command
+        from seqmask.terminal import Reporter, Terminal
+
+        terminal = Terminal(quiet, verbose, log_file)
+        with Reporter(terminal) as reporter:
+            command(options, reporter.progress, terminal.say)
+
+    call(run)

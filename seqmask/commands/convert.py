@@ -1,0 +1,57 @@
+"""`seqmask convert`: the HDF5 file of `seqmask mask` as what other tools read."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+
+import numpy as np
+
+from seqmask.config import ConvertOptions
+from seqmask.errors import UsageError
+from seqmask.results import convert as to
+from seqmask.results.files import Sink, Target, check_targets
+from seqmask.results.reader import Results, read
+
+
+def convert(options: ConvertOptions, say: Callable[[str], None]) -> None:
+    """Write what is asked for; a file appears under its name when it is whole."""
+    arrays = [f"{options.modisco}.{part}.npz" for part in ("ohe", "attributions")] if options.modisco else []
+    paths = [options.bedgraph, options.bigwig, options.tokens, options.logo, *arrays]
+    if not any(paths):
+        raise UsageError("nothing to write: give --bedgraph, --bigwig, --tokens, --logo or --modisco")
+    if (options.logo or arrays) and not options.sequences:
+        raise UsageError("--logo and --modisco need --sequences: the files that were masked; HDF5 holds no sequences")
+    check_targets(paths, options.force, seekable=[options.bigwig, *arrays])
+    names = frozenset(options.records)
+    with read(options.source) as results:
+        column = to.track_of(results, options.rank)
+        if options.bedgraph:
+            _text(options.bedgraph, lambda sink: to.write_bedgraph(sink, results, column, names))
+        if options.tokens:
+            _text(options.tokens, lambda sink: to.write_tokens(sink, results, names))
+        if options.logo:
+            _text(options.logo, lambda sink: to.write_logos(sink, _sequences(results, options), column))
+        if options.bigwig:
+            with Target(options.bigwig) as target:
+                to.write_bigwig(target, results, column, names)
+        if arrays:
+            _arrays(arrays, results, options, column)
+        say(f"{results.n_records} records, {results.n_tokens} tokens; wrote {', '.join(filter(None, paths))}")
+
+
+def _text(path: str, write: Callable[[Sink], None]) -> None:
+    with Target(path) as target, contextlib.closing(target.open()) as sink:
+        write(sink)
+
+
+def _sequences(results: Results, options: ConvertOptions) -> to.Sequenced:
+    records = to.tokens(results, frozenset(options.records))
+    return to.with_sequences(records, results, [str(path) for path in options.sequences])
+
+
+def _arrays(paths: list[str], results: Results, options: ConvertOptions, column: int) -> None:
+    found = to.modisco_arrays(_sequences(results, options), column, options.length)
+    for path, arrays in zip(paths, found, strict=True):
+        with Target(path) as target, target.working.open("wb") as file:
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]

@@ -1,0 +1,114 @@
+"""Importance inside annotated intervals against the rest of the same sequences. Pure functions; numpy only."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seqmask.evaluation.intervals import BedInterval, track_of
+from seqmask.evaluation.metrics import BOOTSTRAP_BLOCK
+from seqmask.evaluation.ranking import token_truth
+from seqmask.sequences.spans import Spans, spread
+
+Floats = NDArray[np.float32] | NDArray[np.float64]
+
+
+@dataclass(slots=True)
+class Sums:
+    """Sums over the sequences of one kind of annotation, a row each.
+
+    importance (n, 4): summed m inside, nt inside, summed m outside, nt outside. tokens (n, 4): kept and all tokens
+    inside, kept and all outside.
+    """
+
+    importance: list[list[float]] = field(default_factory=list)
+    tokens: list[list[float]] = field(default_factory=list)
+
+
+def score_annotations(
+    masks: Sequence[Floats],
+    spans: Sequence[Spans],
+    intervals: Sequence[Sequence[BedInterval]],
+    lengths: Sequence[int],
+    threshold: float,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Whether importance gathers inside each kind of annotation, over n annotated sequences; JSON-ready.
+
+    masks: (N_i,) in [0, 1], one a token. spans: (N_i, 2) nt of the tokens, which may overlap. intervals: of each
+    sequence; their kinds are the names and, of a name such as CDS:COX1, the part before the colon, too. lengths: nt of
+    each sequence. threshold: tau; a token with m >= tau is kept.
+
+    For each kind, sequences by sequences that hold it and something else, pooled over nucleotides (or tokens): `inside`
+    and `outside` (mean m), their `ratio`, `kept_inside` and `kept_outside` (share of the tokens kept), `kept_ratio`,
+    each with its 95 % bootstrap `interval` over sequences; `sequences`, `nucleotides` inside, and `whole`: sequences
+    that lie inside from end to end, which have no rest to compare with and are left out.
+    """
+    sums: dict[str, Sums] = defaultdict(Sums)
+    whole: dict[str, int] = defaultdict(int)
+    for mask, places, items, length in zip(masks, spans, intervals, lengths, strict=True):
+        track = spread(mask.astype(np.float32), places, length)
+        covered = ~np.isnan(track)
+        kept = mask >= np.float32(threshold)
+        for kind, of_kind in by_kind(items).items():
+            inside = track_of(of_kind, length)
+            tokens = token_truth(inside, places)
+            if inside[covered].all() or not inside.any():
+                whole[kind] += bool(inside.any())
+                continue
+            sums[kind].importance.append(_split(track[covered].astype(np.float64), inside[covered]))
+            sums[kind].tokens.append(_split(kept.astype(np.float64), tokens))
+    return {
+        kind: {**figures(sums[kind], seed), "whole": whole[kind]} if kind in sums else {"sequences": 0, "whole": count}
+        for kind, count in [(kind, whole[kind]) for kind in sorted({*sums, *whole})]
+    }
+
+
+def by_kind(intervals: Sequence[BedInterval]) -> dict[str, list[BedInterval]]:
+    """Intervals by name, and by the part of it before a colon; nameless ones are `annotated`."""
+    kinds: dict[str, list[BedInterval]] = defaultdict(list)
+    for item in intervals:
+        name = item.name or "annotated"
+        for kind in dict.fromkeys((name.partition(":")[0], name)):
+            kinds[kind].append(item)
+    return kinds
+
+
+def figures(sums: Sums, seed: int) -> dict[str, Any]:
+    """The figures of one kind with intervals, from the sums of its sequences."""
+    importance, tokens = np.array(sums.importance), np.array(sums.tokens)
+    n = len(importance)
+    draws = max(1, min(1000, BOOTSTRAP_BLOCK // n))
+    rows = np.random.default_rng(seed).integers(0, n, (draws, n))
+    result: dict[str, Any] = {"sequences": n, "nucleotides": int(importance[:, 1].sum())}
+    for names, table in (
+        (("inside", "outside", "ratio"), importance),
+        (("kept_inside", "kept_outside", "kept_ratio"), tokens),
+    ):
+        values = _ratios(table.sum(axis=0))
+        drawn = _ratios(table[rows].sum(axis=1))
+        for name, value, of_draws in zip(names, values, drawn, strict=True):
+            known = of_draws[~np.isnan(of_draws)]
+            low, high = np.percentile(known, [2.5, 97.5]) if known.size else (np.nan, np.nan)
+            result[name] = {"mean": float(value), "interval": [float(low), float(high)]}
+    return result
+
+
+def _split(values: NDArray[np.float64], inside: NDArray[np.bool_]) -> list[float]:
+    """Sum and number of the values inside and outside."""
+    number = int(inside.sum())
+    within = float(values[inside].sum())
+    return [within, number, float(values.sum()) - within, inside.size - number]
+
+
+def _ratios(sums: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+    """Mean inside, mean outside and their ratio, from sums (..., 4); NaN where nothing is divided by."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        inside, outside = sums[..., 0] / sums[..., 1], sums[..., 2] / sums[..., 3]
+        ratio = np.where(outside > 0, inside / outside, np.nan)
+    return inside, outside, ratio

@@ -1,0 +1,70 @@
+"""Predictions of one rank against a reference, with intervals: ready for JSON. Numpy only.
+
+Letters: n sequences, C classes of the rank. reference (n,): the class that counts as right, -1 left out.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seqmask.evaluation import metrics
+from seqmask.labels import UNKNOWN
+
+Logits = NDArray[np.float32]
+Classes = NDArray[np.int64]
+
+
+def score(logits: Logits, full: Logits, reference: Classes, seed: int) -> dict[str, Any]:
+    """Accuracy, balanced accuracy, agreement with the full prediction, KL and entropy, each with its interval.
+
+    logits, full (n, C): of the sequences as they are scored, and whole.
+    """
+    classes, known = logits.argmax(axis=1), reference != UNKNOWN
+    right = metrics.correct(classes, reference)
+    same = metrics.correct(classes, full.argmax(axis=1))
+    kl, entropy = metrics.kl_divergence(full, logits), metrics.normalised_entropy(logits)
+    return {
+        "accuracy": metrics.accuracy(classes, reference),
+        "interval": list(metrics.bootstrap_interval(right, seed)),
+        "balanced_accuracy": metrics.balanced_accuracy(classes, reference),
+        "agreement": float(same.mean()),
+        "kl": float(kl.mean()),
+        "entropy": float(entropy.mean()),
+        "intervals": {
+            "balanced_accuracy": list(metrics.balanced_interval(right, reference[known], seed)),
+            "agreement": list(metrics.bootstrap_interval(same, seed)),
+            "kl": list(metrics.bootstrap_interval(kl, seed)),
+            "entropy": list(metrics.bootstrap_interval(entropy, seed)),
+        },
+    }
+
+
+def gap(logits: Logits, other: Logits, reference: Classes, seed: int) -> dict[str, Any]:
+    """Accuracy less that of other logits (n, C) on the same sequences: paired, so that the interval is that of the gap.
+
+    `balanced` is the same for the mean recall over classes.
+    """
+    known = reference != UNKNOWN
+    ours, theirs = logits.argmax(axis=1), other.argmax(axis=1)
+    difference = metrics.correct(ours, reference) - metrics.correct(theirs, reference)
+    return {
+        "gap": float(difference.mean()) if difference.size else np.nan,
+        "interval": list(metrics.bootstrap_interval(difference, seed)),
+        "balanced": metrics.balanced_accuracy(ours, reference) - metrics.balanced_accuracy(theirs, reference),
+        "balanced_interval": list(metrics.balanced_interval(difference, reference[known], seed)),
+    }
+
+
+def confidence(full: Logits, reference: Classes, seed: int) -> dict[str, Any]:
+    """Mean confidence on whole sequences of known class, and its expected calibration error (Guo et al. 2017)."""
+    known = reference != UNKNOWN
+    sure = metrics.softmax(full[known]).max(axis=1)
+    right = full[known].argmax(axis=1) == reference[known]
+    return {
+        "mean": float(sure.mean()) if sure.size else np.nan,
+        "ece": metrics.expected_calibration_error(sure, right),
+        "interval": list(metrics.calibration_interval(sure, right, seed)),
+    }

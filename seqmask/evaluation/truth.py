@@ -1,0 +1,138 @@
+"""Scores of any attribution against a known truth, such as planted motifs. Pure functions; numpy only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seqmask.evaluation import ranking
+from seqmask.evaluation.intervals import BedInterval, track_of
+from seqmask.evaluation.metrics import bootstrap_interval
+from seqmask.evaluation.simulate import DECOY, LONE
+from seqmask.labels import ALIASES
+from seqmask.sequences.spans import Spans, spread
+
+Floats = NDArray[np.float32] | NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Interval = tuple[float, float]
+
+LEVELS = ("token", "nt")
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """What is known of one sequence of L nucleotides.
+
+    ranks: for each rank, the nucleotides (L,) bool that decide its class. every: those of any rank. decoy (L,) bool:
+    those that look alike and decide nothing.
+    """
+
+    ranks: dict[str, Bools]
+    every: Bools
+    decoy: Bools
+
+    def of(self, rank: str | None) -> Bools:
+        """The truth of a rank, None = of all."""
+        return self.every if rank is None else self.ranks[rank]
+
+
+def truth_of(intervals: Sequence[BedInterval], length: int, ranks: Sequence[str]) -> Truth:
+    """The truth of a sequence of `length` nt from intervals whose names are ROLE or ROLE:anything.
+
+    ROLE is `decoy`; `lone` (neither truth nor decoy); or ranks, joined by commas, whose class the interval decides.
+    Where it is none of these, the interval decides the classes of all ranks.
+    """
+    roles = [_ranks_of(item.name, ranks) for item in intervals]
+    return Truth(
+        {rank: track_of(_chosen(intervals, roles, rank), length) for rank in ranks},
+        track_of((item for item, role in zip(intervals, roles, strict=True) if role not in ((), None)), length),
+        track_of((item for item, role in zip(intervals, roles, strict=True) if role is None), length),
+    )
+
+
+def _ranks_of(name: str, ranks: Sequence[str]) -> tuple[str, ...] | None:
+    """The ranks that an interval decides, () for none of them, None for a decoy."""
+    role = name.partition(":")[0]
+    if role == DECOY:
+        return None
+    if role == LONE:
+        return ()
+    named = [part if part in ranks else ALIASES.get(part, part) for part in role.split(",")]
+    return tuple(named) if set(named) <= set(ranks) else tuple(ranks)
+
+
+def _chosen(
+    intervals: Sequence[BedInterval], roles: Sequence[tuple[str, ...] | None], rank: str
+) -> Iterable[BedInterval]:
+    return (item for item, role in zip(intervals, roles, strict=True) if role is not None and rank in role)
+
+
+# Figures
+
+Figure = Callable[[Floats, Bools, Bools, float], float]
+
+FIGURES: dict[str, Figure] = {
+    "auroc": lambda scores, truth, decoy, tau: ranking.auroc(scores, truth),
+    "auprc": lambda scores, truth, decoy, tau: ranking.average_precision(scores, truth),
+    "prevalence": lambda scores, truth, decoy, tau: float(truth.mean()),
+    "precision": lambda scores, truth, decoy, tau: ranking.precision_at_truth(scores, truth),
+    "iou": lambda scores, truth, decoy, tau: ranking.intersection_over_union(scores, truth, tau),
+    "pointing_game": lambda scores, truth, decoy, tau: ranking.pointing_game(scores, truth),
+    "decoy_hit_rate": lambda scores, truth, decoy, tau: ranking.decoy_hit_rate(scores, truth, decoy),
+    "decoy_prevalence": lambda scores, truth, decoy, tau: float(decoy.mean()),
+}
+
+
+def score_truth(
+    scores: Sequence[Floats],
+    spans: Sequence[Spans],
+    truth: Sequence[Bools],
+    decoy: Sequence[Bools],
+    threshold: float = np.nan,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """How well the scores of any attribution find the truth, over n sequences; JSON-ready.
+
+    scores: (N_i,) finite, one a token, higher = more important. spans: (N_i, 2) nt of the tokens, which may overlap.
+    truth, decoy: (L_i,) bool, disjoint (a nucleotide that is both counts as true). threshold: tau of the hard mask,
+    for `iou`; without it that is NaN.
+
+    Returns `sequences`, the number that have a true token, and for each of LEVELS each of FIGURES as `mean` over these
+    sequences with its 95 % bootstrap `interval`. A token is true when at least half of its nt are; the score of a
+    nucleotide is the mean over its tokens, nucleotides without a token are left out.
+    """
+    rows: dict[str, list[list[float]]] = {level: [] for level in LEVELS}
+    for values, places, true, lure in zip(scores, spans, truth, decoy, strict=True):
+        levels = at_levels(values, places, true, lure & ~true)
+        if levels["token"][1].any():
+            for level, (of_level, of_truth, of_decoy) in levels.items():
+                rows[level].append([figure(of_level, of_truth, of_decoy, threshold) for figure in FIGURES.values()])
+    result: dict[str, Any] = {"sequences": len(rows["token"])}
+    for level in LEVELS:
+        table = np.array(rows[level]).reshape(-1, len(FIGURES))
+        result[level] = {name: mean_figure(table[:, i], seed) for i, name in enumerate(FIGURES)}
+        if np.isnan(threshold):
+            result[level]["iou"] = mean_figure(np.full(0, np.nan), seed)
+    return result
+
+
+def at_levels(scores: Floats, spans: Spans, truth: Bools, decoy: Bools) -> dict[str, tuple[Floats, Bools, Bools]]:
+    """Scores, truth and decoys of one sequence by token (N,) and by covered nucleotide."""
+    true_tokens = ranking.token_truth(truth, spans)
+    track = spread(scores.astype(np.float32), spans, truth.size)
+    covered = ~np.isnan(track)
+    return {
+        "token": (scores, true_tokens, ranking.token_truth(decoy, spans) & ~true_tokens),
+        "nt": (track[covered], truth[covered], decoy[covered]),
+    }
+
+
+def mean_figure(values: NDArray[np.float64], seed: int) -> dict[str, Any]:
+    """`mean` of one figure a sequence (n,), NaN left out, and its 95 % bootstrap `interval`."""
+    known = values[~np.isnan(values)]
+    low, high = bootstrap_interval(known, seed)
+    return {"mean": float(known.mean()) if known.size else float("nan"), "interval": [low, high]}

@@ -1,0 +1,126 @@
+"""Reading, computing and writing at the same time: three stages, with small queues between them."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Generic, TypeVar
+
+A = TypeVar("A")
+B = TypeVar("B")
+T = TypeVar("T")
+
+DEPTH = 2  # items that wait between two stages: enough to keep both busy, and little to hold in memory
+PATIENCE = 1.0  # seconds that a reader gets to stop; one that waits for a silent pipe is left behind
+
+
+class Stopped(Exception):
+    """Another stage has failed, or nobody wants the rest."""
+
+
+class Channel(Generic[T]):
+    """A bounded queue that can be stopped from any side: nobody waits for what will never come."""
+
+    def __init__(self, depth: int = DEPTH) -> None:
+        self._items: deque[T] = deque()
+        self._depth, self._changed = depth, threading.Condition()
+        self._ended = self.stopped = False
+
+    def put(self, item: T) -> None:
+        """Add an item; waits for room. Raises Stopped."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.stopped or len(self._items) < self._depth)
+            if self.stopped:
+                raise Stopped
+            self._items.append(item)
+            self._changed.notify_all()
+
+    def end(self) -> None:
+        """No item follows those that are there."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Whoever waits, or comes, gets Stopped; what is there is dropped."""
+        with self._changed:
+            self.stopped = True
+            self._items.clear()
+            self._changed.notify_all()
+
+    def __iter__(self) -> Iterator[T]:
+        """Items in order until the end; waits for each. Raises Stopped."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self.stopped or self._ended or self._items)
+                if self.stopped:
+                    raise Stopped
+                if not self._items:
+                    return
+                item = self._items.popleft()
+                self._changed.notify_all()
+            yield item
+
+
+class Stages(Generic[A, B]):
+    """Every item of a source, computed and written, in order.
+
+    Reading and computing have a thread each, named `seqmask-read` and `seqmask-compute`; writing is done by the caller
+    of `run`, whom Ctrl-C and a closed pipe reach. What any stage raises stops the other two, at the next item or
+    `pulse`, and is raised by `run` as it is.
+    """
+
+    def __init__(self, source: Iterable[A], compute: Callable[[A], B]) -> None:
+        self._source, self._compute = source, compute
+        self._read: Channel[A] = Channel()
+        self._computed: Channel[B] = Channel()
+        self._failure: BaseException | None = None
+
+    def run(self, write: Callable[[B], None]) -> None:
+        """Run to the end. Raises what a stage raised."""
+        reader, computer = (
+            threading.Thread(target=self._guarded, args=(stage,), name=f"seqmask-{name}", daemon=True)
+            for name, stage in (("read", self._reading), ("compute", self._computing))
+        )
+        reader.start()
+        computer.start()
+        try:
+            for item in self._computed:
+                write(item)
+        except Stopped:
+            pass  # the failure of another stage, which is raised below
+        finally:
+            self._stop()
+            computer.join()
+            reader.join(PATIENCE)
+        if self._failure is not None:
+            raise self._failure
+
+    def pulse(self) -> None:
+        """For the computing stage to call now and then within an item. Raises Stopped."""
+        if self._computed.stopped:
+            raise Stopped
+
+    def _reading(self) -> None:
+        for item in self._source:
+            self._read.put(item)
+        self._read.end()
+
+    def _computing(self) -> None:
+        for item in self._read:
+            self._computed.put(self._compute(item))
+        self._computed.end()
+
+    def _guarded(self, stage: Callable[[], None]) -> None:
+        try:
+            stage()
+        except Stopped:
+            pass
+        except BaseException as error:
+            self._failure = self._failure or error
+            self._stop()
+
+    def _stop(self) -> None:
+        self._read.stop()
+        self._computed.stop()

@@ -1,0 +1,77 @@
+"""Embeddings of non-overlapping k-mers that also read the k-mers which cross from one token into the next."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from seqmask.sequences.tokens import SPECIALS
+
+
+class CrossingEmbedding(nn.Embedding):
+    """A token's embedding is the sum over the k k-mers that lie around its middle, divided by sqrt(k).
+
+    Tokens are k nt apart, so all but one of these k-mers reach into a neighbour: they follow from the ids of both, and
+    a sequence of T tokens is read in all k frames at the cost of one. A crossing k-mer is there to the degree that the
+    neighbour is shown (`visible`): of a hidden token nothing can be read next door. Across special tokens there is
+    none.
+
+    Where the last token overlaps the one before it (a length that is no multiple of k), the k-mers between these two
+    are not those of the sequence.
+    """
+
+    def __init__(self, vocabulary: int, width: int, k: int) -> None:
+        super().__init__(vocabulary, width)
+        if k < 2 or vocabulary != len(SPECIALS) + 4**k:
+            raise ValueError(
+                f"vocabulary {vocabulary}, k {k}: expected the special tokens and all k-mers of 2 nt or more"
+            )
+        self.k = k
+        self.visible: Tensor | None = None
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Embeddings (B, T, D). ids (B, T) int64; `visible` (B, T) in [0, 1], or None = every token is shown."""
+        kmers, there = crossing_kmers(ids, self.k)
+        weights = there.to(self.weight.dtype)
+        if self.visible is not None:
+            weights = weights * self._neighbours_shown(self.visible.to(weights.dtype))
+        summed = F.embedding_bag(
+            kmers.flatten(0, 1), self.weight, per_sample_weights=weights.flatten(0, 1) * self.k**-0.5, mode="sum"
+        )
+        return summed.view(*ids.shape, -1)
+
+    def _neighbours_shown(self, shown: Tensor) -> Tensor:
+        """To which degree (B, T, k) the neighbour is shown that a k-mer reaches into; shown (B, T)."""
+        before, own = F.pad(shown, (1, 0))[:, :-1], torch.ones_like(shown)
+        after = F.pad(shown, (0, 1))[:, 1:]
+        left = self.k // 2
+        return torch.stack([before] * left + [own] + [after] * (self.k - 1 - left), dim=-1)
+
+
+def crossing_kmers(ids: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Ids (B, T, k) int64 of the k-mers that begin from k // 2 nt before each token on, and whether each exists (bool).
+
+    ids (B, T) int64 of k-mers k nt apart. The one in place k // 2 is the token itself and always exists. With k = 2,
+    AC followed by GT gives (-, AC), (CG, GT).
+    """
+    left = k // 2
+    between, crosses = _between(ids, k)
+    before = F.pad(between, (0, 0, 1, 0))[:, :-1]  # those that begin in the token before
+    begun = F.pad(crosses, (1, 0))[:, :-1]
+    kmers = torch.cat([before[..., k - 1 - left :], ids[..., None], between[..., : k - 1 - left]], dim=-1)
+    there = [begun] * left + [torch.ones_like(crosses)] + [crosses] * (k - 1 - left)
+    return kmers, torch.stack(there, dim=-1)
+
+
+def _between(ids: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Ids (B, T, k - 1) of the k-mers that begin 1 to k - 1 nt into each token, and whether they exist (B, T) bool."""
+    first = len(SPECIALS)
+    following = F.pad(ids, (0, 1))[:, 1:]
+    crosses = (ids >= first) & (following >= first)
+    left, right = (ids - first).clamp_min(0), (following - first).clamp_min(0)
+    found = [
+        (left % 4 ** (k - shift)) * 4**shift + torch.div(right, 4 ** (k - shift), rounding_mode="floor")
+        for shift in range(1, k)
+    ]
+    return torch.stack(found, dim=-1) * crosses[..., None] + first * crosses[..., None], crosses

@@ -1,0 +1,53 @@
+"""Temperature scaling: confidences that can be read as probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+COLDEST, HOTTEST = 0.05, 20.0
+
+
+def temperatures(
+    logits: NDArray[np.float32], targets: NDArray[np.int64], slices: Sequence[slice]
+) -> NDArray[np.float64]:
+    """The temperature T (R,) of each rank at which softmax(logits / T) has the least cross-entropy (Guo et al. 2017).
+
+    logits (n, C), targets (n, R) with -1 left out. 1 where a rank has no known class. The cross-entropy is convex in
+    1 / T, so that a section search finds the minimum in [0.05, 20].
+    """
+    found = np.ones(len(slices))
+    for rank, columns in enumerate(slices):
+        known = targets[:, rank] >= 0
+        if known.any():
+            found[rank] = _best(logits[known, columns].astype(np.float64), targets[known, rank])
+    return found
+
+
+def _best(logits: NDArray[np.float64], targets: NDArray[np.int64]) -> float:
+    low, high = np.log(COLDEST), np.log(HOTTEST)
+    while high - low > 1e-4:
+        third = (high - low) / 3
+        if _cross_entropy(logits, targets, np.exp(low + third)) < _cross_entropy(logits, targets, np.exp(high - third)):
+            high -= third
+        else:
+            low += third
+    return float(np.exp((low + high) / 2))
+
+
+def _cross_entropy(logits: NDArray[np.float64], targets: NDArray[np.int64], temperature: float) -> float:
+    scaled = logits / temperature
+    scaled -= scaled.max(axis=1, keepdims=True)
+    return float(np.mean(np.log(np.exp(scaled).sum(axis=1)) - scaled[np.arange(len(targets)), targets]))
+
+
+def fold(head: nn.Linear, slices: Sequence[slice], found: NDArray[np.float64]) -> None:
+    """Divide the logits of each rank by its temperature, in the head itself: nothing downstream has to know of it."""
+    with torch.no_grad():
+        for columns, temperature in zip(slices, found.tolist(), strict=True):
+            head.weight[columns] /= temperature
+            head.bias[columns] /= temperature

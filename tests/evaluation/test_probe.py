@@ -1,0 +1,105 @@
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from seqmask.evaluation.controls import MaskSet
+from seqmask.evaluation.probe import FEWEST, FOLDS, features, fit_logistic, folds, pool_rare, probe
+
+
+def masks_of(soft, tokens=6):
+    soft = [np.asarray(m, dtype=np.float32) for m in soft]
+    edges = [tokens * np.arange(len(m) + 1, dtype=np.int32) for m in soft]
+    spans = [np.stack([e[:-1], e[1:]], axis=1) for e in edges]
+    return MaskSet(soft, [m >= 0.5 for m in soft], spans, ["A" * e[-1] for e in edges])
+
+
+def random_masks(rng, n=80, low=40, high=60):
+    return [rng.random(rng.integers(low, high)) for _ in range(n)]
+
+
+def test_the_regression_is_that_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(90, 5)), rng.integers(0, 3, 90)
+    x[np.arange(90), y] += 1.5
+    weights, bias = fit_logistic(x, y, 3, ridge=0.02, iterations=2000)
+    peer = LogisticRegression(C=1 / (90 * 0.02), tol=1e-10, max_iter=10_000).fit(x, y)
+    ours = np.exp(x @ weights + bias)
+    np.testing.assert_allclose(ours / ours.sum(axis=1, keepdims=True), peer.predict_proba(x), atol=1e-6)
+
+
+@pytest.mark.parametrize("leak", ["place", "area", "rhythm"])
+def test_a_mask_that_encodes_the_class_is_caught(leak):
+    rng = np.random.default_rng(1)
+    classes = np.arange(80) % 2
+    soft = []
+    for label, noise in zip(classes, random_masks(rng), strict=True):
+        t = np.arange(len(noise))
+        pattern = {
+            "place": (t < len(t) / 2) == label,
+            "area": noise < (0.3, 0.6)[label],
+            "rhythm": t % (2, 3)[label] == 0,
+        }[leak]
+        soft.append(0.2 + 0.5 * pattern + 0.2 * rng.random(len(t)))
+    found = probe(masks_of(soft), classes, 1)
+    assert found["accuracy"] > 0.95
+    assert found["majority_rate"] == 0.5
+    assert found["excess"]["mean"] == pytest.approx(found["accuracy"] - 0.5)
+    assert found["excess"]["interval"][0] > 0.3
+    assert found["length_accuracy"] < 0.7
+
+
+def test_masks_that_know_nothing_tell_nothing():
+    rng = np.random.default_rng(2)
+    found = probe(masks_of(random_masks(rng, 200)), np.arange(200) % 2, 1)
+    assert abs(found["accuracy"] - 0.5) < 0.12
+    assert found["excess"]["interval"][0] <= 0
+
+
+def test_length_is_told_apart_from_the_mask():
+    """Masks that know nothing on sequences whose length decides the class: what a probe finds is length."""
+    rng = np.random.default_rng(3)
+    classes = np.arange(80) % 2
+    soft = [rng.random((30, 90)[label]) for label in classes]
+    assert probe(masks_of(soft), classes, 1)["length_accuracy"] == 1.0
+
+
+def test_rare_classes_are_pooled_and_unknown_ones_left_out():
+    rng = np.random.default_rng(4)
+    reference = np.array([0] * 30 + [1] * 20 + [2] * 7 + [3] * 6 + [-1] * 5)
+    found = probe(masks_of(random_masks(rng, 68)), reference, 1)
+    assert (found["scored"], found["classes"]) == (63, 3)
+    assert (found["pooled_classes"], found["pooled_sequences"]) == (2, 13)
+    assert found["majority_rate"] == 30 / 63
+
+
+def test_pooling_by_hand():
+    classes = np.array([5] * FEWEST + [7] * (FEWEST + 1) + [8, 9])
+    pooled, rare = pool_rare(classes)
+    assert rare.tolist() == [8, 9]
+    # two sequences are too few for a class of their own: they join the smaller of the others
+    assert pooled.tolist() == [5] * FEWEST + [7] * (FEWEST + 1) + [5, 5]
+    assert pool_rare(np.array([1, 2, 3]))[0].tolist() == [-1, -1, -1]
+
+
+@pytest.mark.parametrize("reference", [[0] * 30, [-1] * 30, list(range(30))])
+def test_nothing_to_predict_is_said_so(reference):
+    found = probe(masks_of(random_masks(np.random.default_rng(5), 30)), np.array(reference), 1)
+    assert np.isnan([found["accuracy"], found["length_accuracy"], found["excess"]["mean"]]).all()
+    assert found["classes"] < 2
+
+
+def test_every_fold_has_every_class():
+    classes = np.array([0] * 10 + [1] * 23 + [2] * 11)
+    fold = folds(classes, np.random.default_rng(0))
+    for label in range(3):
+        counts = np.bincount(fold[classes == label], minlength=FOLDS)
+        assert counts.max() - counts.min() <= 1
+
+
+@pytest.mark.parametrize("soft", [[0.7], [0.2, 0.2], np.linspace(0, 1, 300)])
+def test_features_are_numbers_for_any_mask(soft):
+    masks = masks_of([soft])
+    found = features(masks.soft[0], masks.kept[0], masks.spans[0])
+    assert np.isfinite(found).all()
+    short = masks_of([[1, 0]])
+    assert found.shape == features(short.soft[0], short.kept[0], short.spans[0]).shape

@@ -1,0 +1,426 @@
+"""Other attribution methods: known answers on a linear classifier, their libraries' own, padding, windows, cost."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from seqmask.errors import UsageError
+from seqmask.evaluation.metrics import log_softmax, softmax
+from seqmask.evaluation.rivals import perturb
+from seqmask.evaluation.rivals.compare import OWN, RANDOM, Comparison, shared
+from seqmask.evaluation.rivals.names import Rival, parse
+from seqmask.evaluation.rivals.rollout import pooled_rollout, rollout_step
+from seqmask.evaluation.scoring import Scorer
+from seqmask.inference.engine import Engine, Item
+from seqmask.labels import Rank, Ranks
+from seqmask.models.checkpoint import ClassifierModel, load_model
+from seqmask.models.classifier import Classifier
+from seqmask.models.explainer import Explainer
+from seqmask.sequences.records import Record
+from seqmask.sequences.tokens import MASK, KmerTokenizer
+
+ALL = "saliency,gradxinput,ig-5,occlusion,rollout,lime-40,shap-20"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def libraries() -> None:
+    for package in ("captum", "lime", "shap"):
+        pytest.importorskip(package)
+
+
+def records(*lengths: int) -> list[Record]:
+    rng = np.random.default_rng(0)
+    return [Record(f"r{i}", f"r{i}", "".join(rng.choice(list("ACGT"), n))) for i, n in enumerate(lengths)]
+
+
+def linear_model() -> ClassifierModel:
+    """A classifier without layers: logits are the mean over tokens of a linear function of their embeddings."""
+    tokenizer = KmerTokenizer(3, 3)
+    ranks = Ranks((Rank("coarse", ("A", "B")), Rank("fine", ("a", "b", "c"))))
+    config = {
+        "model_type": "bert",
+        "vocab_size": tokenizer.vocabulary_size,
+        "hidden_size": 8,
+        "num_hidden_layers": 0,
+        "num_attention_heads": 1,
+        "intermediate_size": 8,
+        "max_position_embeddings": 16,
+        "type_vocab_size": 1,
+        "hidden_dropout_prob": 0.0,
+    }
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(2)
+        network = Classifier(config, ranks.sizes, "blend").eval()
+        for weight in network.parameters():
+            weight.normal_()
+    return ClassifierModel(network, tokenizer, ranks, "", {})
+
+
+@pytest.fixture
+def linear() -> Scorer:
+    """Records of 1, 5, 16 and (three windows of 16) many tokens."""
+    return Scorer.of(records(3, 15, 48, 100), linear_model(), Engine(), overlap=6)
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_model: Path) -> Scorer:
+    """Records of one and of several windows, in two frames."""
+    model = load_model(tiny_model)
+    return Scorer.of(records(200, 90, 600, 6), model.classifier, Engine(), overlap=60, frames=2)
+
+
+def compared(scorer: Scorer) -> Comparison:
+    classes = scorer.classes(scorer.logits())
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return Comparison(scorer, Explainer.like(scorer.model.network, tracks=1).eval(), classes, 3)
+
+
+def all_scores(comparison: Comparison, name: str) -> list[NDArray[np.float32]]:
+    rival = {"seqmask": OWN, "random": RANDOM}.get(name) or parse(name)[0]
+    return comparison.scores(rival, range(len(comparison.scorer.prepared)))
+
+
+def values_of(scorer: Scorer, row: int) -> Callable[[NDArray[np.float32]], NDArray[np.float64]]:
+    return perturb.record_values(scorer, row, scorer.classes(scorer.logits())[row])
+
+
+# Names
+
+
+def test_names() -> None:
+    assert parse("") == ()
+    assert parse("ig, lime-5000,ig,rollout") == (
+        Rival("ig", "ig", 50),
+        Rival("lime-5000", "lime", 5000),
+        Rival("rollout", "rollout", 0),
+    )
+    assert [rival.count for rival in parse("lime,shap,saliency,random")] == [1000, 500, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ("gradcam", "--rivals gradcam: no such method; expected saliency, gradxinput, ig"),
+        ("ig-", "no such method"),
+        ("saliency-5", "--rivals saliency-5: saliency takes no number; use saliency"),
+        ("ig-0", "--rivals ig-0: expected at least ig-1"),
+        ("lime-1", "expected at least lime-2"),
+    ],
+)
+def test_bad_names(names: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        parse(names)
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"lime and shap not installed.* pip install seqmask-xai\[rivals\]$"):
+        parse("lime-100,shap,occlusion")
+    assert len(parse("occlusion,rollout,random")) == 3, "these need no package"
+
+
+# Known answers
+
+
+def contributions(scorer: Scorer, row: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What each token of a record adds to the logits of the linear classifier (N, C), and the logits without any."""
+    network = scorer.model.network
+    added, null, total = [], 0.0, scorer.lengths[row]
+    for window in scorer.prepared[row].windows:
+        ids = torch.from_numpy(window.tokens.ids.astype(np.int64))[None]
+        with torch.inference_mode():
+            shown, hidden = (
+                network.head(network.encoder.embeddings(input_ids=i)[0]).numpy() for i in (ids, ids * 0 + MASK)
+            )
+        added.append((shown - hidden).astype(np.float64) / total)
+        null = null + hidden.astype(np.float64).sum(axis=0) / total
+    return np.concatenate(added), null
+
+
+def test_integrated_gradients_of_a_linear_classifier(linear: Scorer) -> None:
+    """The path is a line in the logits: IG = what a token adds, times the mean gradient along that line."""
+    comparison = compared(linear)
+    found = all_scores(comparison, "ig-60")
+    classes = linear.classes(comparison.logits)
+    for row in range(3):  # of one window
+        added, null = contributions(linear, row)
+        np.testing.assert_allclose(null + added.sum(axis=0), comparison.logits[row], atol=1e-4)
+        for r, columns in enumerate(linear.model.ranks.slices):
+            alpha = (np.arange(2000) + 0.5)[:, None] / 2000
+            mean_p = softmax((null + alpha * added.sum(axis=0))[:, columns]).mean(axis=0)
+            gradient = np.eye(len(mean_p))[classes[row, r]] - mean_p
+            np.testing.assert_allclose(found[row][:, r], added[:, columns] @ gradient, atol=2e-4)
+
+
+def test_occlusion_of_a_linear_classifier(linear: Scorer) -> None:
+    """Full minus hidden, windows or not: hiding a token takes away what it adds to the record."""
+    comparison = compared(linear)
+    classes = linear.classes(comparison.logits)
+    for row, found in enumerate(all_scores(comparison, "occlusion")):
+        added, null = contributions(linear, row)
+        full = null + added.sum(axis=0)
+        for r, columns in enumerate(linear.model.ranks.slices):
+            whole, hidden = (log_softmax(x)[..., classes[row, r]] for x in (full[columns], (full - added)[:, columns]))
+            np.testing.assert_allclose(found[:, r], whole - hidden, atol=2e-4)
+
+
+def test_occlusion_runs_the_window_only_but_answers_for_the_record(tiny: Scorer) -> None:
+    row = 2
+    assert len(tiny.prepared[row].windows) > 2
+    values = values_of(tiny, row)
+    tokens = tiny.lengths[row]
+    ones = np.ones((1, tokens), dtype=np.float32)
+    wanted = values(ones) - values(1 - np.eye(tokens, dtype=np.float32))
+    np.testing.assert_allclose(all_scores(compared(tiny), "occlusion")[row], wanted, atol=1e-4)
+    assert np.abs(wanted).max() > 0.01
+
+
+@pytest.mark.parametrize("name", ["gradxinput", "ig-20", "occlusion", "lime-300", "shap-100"])
+def test_planted_evidence_is_found(name: str) -> None:
+    """One token of ten, the others alike and silent, speaks for the class; every method that reads signs finds it."""
+    model = linear_model()
+    network, (token, other) = model.network, model.tokenizer.encode("GATACC").ids.tolist()
+    with torch.no_grad():
+        embeddings: Any = network.encoder.embeddings
+        embeddings.position_embeddings.weight.zero_()
+        embeddings.word_embeddings.weight[other] = embeddings.word_embeddings.weight[MASK]
+        speaks, silent = embeddings(input_ids=torch.tensor([[token, other]]))[0]
+        network.head.weight.zero_()
+        network.head.bias.zero_()
+        for column in (0, 2):  # the first class of each rank
+            network.head.weight[column] = speaks - silent
+            network.head.bias[column] = -(speaks - silent) @ silent
+    scorer = Scorer.of([Record("x", "x", "ACC" * 6 + "GAT" + "ACC" * 3)], model, Engine())
+    assert scorer.classes(scorer.logits()).tolist() == [[0, 0]]
+    (found,) = all_scores(compared(scorer), name)
+    assert found.argmax(axis=0).tolist() == [6, 6]
+
+
+def additive(weights: NDArray[np.float64], log: bool) -> Callable[[NDArray[np.float32]], NDArray[np.float64]]:
+    return lambda masks: np.log(0.2 + masks @ weights) if log else 0.2 + masks @ weights
+
+
+@pytest.fixture
+def weights() -> NDArray[np.float64]:
+    """What 13 tokens add to two probabilities."""
+    drawn: NDArray[np.float64] = np.random.default_rng(4).uniform(-0.01, 0.05, (13, 2))
+    return drawn
+
+
+def test_lime_recovers_additive_probabilities(weights: NDArray[np.float64]) -> None:
+    found = perturb.lime(additive(weights, log=True), 13, 2, 2000, 0)
+    np.testing.assert_allclose(found, weights, atol=1e-3)  # its ridge penalty shrinks them a little
+
+
+def test_lime_is_the_library(weights: NDArray[np.float64]) -> None:
+    """The same figures as LimeTextExplainer on a text of 13 different words."""
+    from lime.lime_text import LimeTextExplainer
+
+    words = [chr(ord("a") + i) * 3 for i in range(13)]
+
+    def classify(texts: list[str]) -> NDArray[np.float64]:
+        masks = np.array([[word in text.split() for word in words] for text in texts], dtype=np.float32)
+        return 0.2 + np.sin(3 * (masks @ weights))
+
+    explainer = LimeTextExplainer(random_state=7, bow=False, feature_selection="none")
+    wanted = explainer.explain_instance(" ".join(words), classify, labels=(0, 1), num_features=13, num_samples=60)
+    found = perturb.lime(lambda masks: np.log(0.2 + np.sin(3 * (masks @ weights))), 13, 2, 60, 7)
+    for rank in (0, 1):
+        np.testing.assert_allclose(found[:, rank], [w for _, w in sorted(wanted.local_exp[rank])], atol=1e-6)
+
+
+@pytest.mark.parametrize("tokens", [1, 2, 7, 13])
+def test_shap_recovers_additive_values(weights: NDArray[np.float64], tokens: int) -> None:
+    starts = np.random.default_rng(1).permutation(tokens) * 3
+    found = perturb.shap(additive(weights[:tokens], log=False), starts, 2000, 0)
+    np.testing.assert_allclose(found, weights[:tokens], atol=1e-6)
+
+
+def test_shap_of_two_tokens_that_need_each_other() -> None:
+    """Shapley by hand: 3 of their own and half of the 4 that only both have; and half of them for the other."""
+    found = perturb.shap(lambda m: (3 * m[:, 0] + 4 * m[:, 0] * m[:, 1])[:, None].astype(float), np.arange(2), 100, 0)
+    np.testing.assert_allclose(found[:, 0], [5.0, 2.0])
+
+
+def test_shap_coalitions_are_neighbours_on_the_record(weights: NDArray[np.float64]) -> None:
+    """With evaluations for the first split only, each half of the record, in whatever order it is stored, is one."""
+    starts = np.array([30, 0, 36, 6, 18, 24, 12, 42])
+    found = perturb.shap(additive(weights[:8], log=False), starts, 4, 0)
+    for half in (starts < 24, starts >= 24):
+        np.testing.assert_allclose(found[half], np.broadcast_to(weights[:8][half].mean(axis=0), (4, 2)), atol=1e-6)
+
+
+def test_shap_is_efficient_however_few_the_evaluations(tiny: Scorer) -> None:
+    values = values_of(tiny, 0)
+    tokens = tiny.lengths[0]
+    ends = values(np.stack([np.ones(tokens), np.zeros(tokens)]).astype(np.float32))
+    state = np.random.get_state()[1].copy()  # type: ignore[union-attr]
+    found = perturb.shap(values, tiny.spans()[0][:, 0], 30, 0)
+    np.testing.assert_allclose(found.sum(axis=0), ends[0] - ends[1], atol=1e-4)
+    np.testing.assert_array_equal(np.random.get_state()[1], state)  # numpy's global generator is left as it was
+
+
+def test_rollout_by_hand() -> None:
+    """Two layers, two heads, three tokens, the last one padding."""
+    first = np.array([[[0.5, 0.5, 0], [0.2, 0.8, 0], [0.5, 0.5, 0]], [[0.7, 0.3, 0], [0, 1, 0], [0.5, 0.5, 0]]])
+    second = np.array([[[1, 0, 0], [1, 0, 0], [1, 0, 0]], [[1, 0, 0], [1, 0, 0], [1, 0, 0]]], dtype=float)
+    layers = tuple(torch.from_numpy(part[None]).float() for part in (first, second))
+    found = pooled_rollout(layers, torch.tensor([[True, True, False]]))
+    one, two = (0.5 * part.mean(axis=0) + 0.5 * np.eye(3) for part in (first, second))
+    np.testing.assert_allclose(found[0].numpy(), (two @ one)[:2].mean(axis=0), atol=1e-6)
+
+
+def test_rollout_is_the_product_of_the_attentions(tiny: Scorer) -> None:
+    from seqmask.models.encoders import build
+
+    network = tiny.model.network
+    ids = torch.from_numpy(tiny.prepared[0].windows[0].tokens.ids.astype(np.int64))[None]
+    eager = build(network.config, "eager").eval()
+    eager.load_state_dict(network.encoder.state_dict())
+    with torch.inference_mode():
+        layers = eager(input_ids=ids, output_attentions=True).attentions
+    product = np.eye(ids.shape[1])
+    for weights in layers:
+        product = (0.5 * weights[0].mean(dim=0).numpy() + 0.5 * np.eye(ids.shape[1])) @ product
+    (found,) = Engine().run(rollout_step(network), [Item(ids[0].numpy().astype(np.int32))])
+    assert found.token is not None
+    np.testing.assert_allclose(found.token[:, 0], product.mean(axis=0), atol=1e-5)
+    assert network.encoder.config._attn_implementation == "sdpa", "the classifier itself stays as it was"
+
+
+# The libraries themselves
+
+
+def captum_directly(scorer: Scorer, row: int, kind: str) -> NDArray[np.float32]:
+    """Captum on the plain classifier, one unpadded window of a record, [MASK] ids as the baseline."""
+    from captum.attr import LayerGradientXActivation, LayerIntegratedGradients
+
+    network = scorer.model.network
+    classes = scorer.classes(scorer.logits())[row]
+    ids = torch.from_numpy(scorer.prepared[row].windows[0].tokens.ids.astype(np.int64))[None]
+    found = []
+    for r, columns in enumerate(scorer.model.ranks.slices):
+
+        def forward(given: torch.Tensor, columns: slice = columns) -> torch.Tensor:
+            return network(given, torch.ones_like(given, dtype=torch.bool))[:, columns].log_softmax(dim=-1)
+
+        target, layer = int(classes[r]), network.encoder.embeddings
+        if kind == "ig":
+            method = LayerIntegratedGradients(forward, layer)
+            values = method.attribute(ids, torch.full_like(ids, MASK), target, n_steps=5).sum(dim=-1)
+        else:
+            method = LayerGradientXActivation(forward, layer, multiply_by_inputs=kind == "gradxinput")
+            values = method.attribute(ids, target)
+            values = values.sum(dim=-1) if kind == "gradxinput" else values.norm(dim=-1)
+        found.append(values[0].detach().numpy())
+    return np.stack(found, axis=1)
+
+
+@pytest.mark.parametrize("name", ["saliency", "gradxinput", "ig-5"])
+def test_gradients_are_captums(tiny: Scorer, name: str) -> None:
+    scorer = replace(tiny, prepared=[replace(item, windows=item.windows[:1]) for item in tiny.prepared])
+    for row, found in enumerate(all_scores(compared(scorer), name)):
+        wanted = captum_directly(scorer, row, name.split("-", maxsplit=1)[0])
+        np.testing.assert_allclose(found, wanted, atol=1e-4 * np.abs(wanted).max(), rtol=1e-3)
+        assert found.std() > 0
+
+
+def test_integrated_gradients_are_complete(tiny: Scorer) -> None:
+    """Over all windows of a record: the difference of the windows' log-probabilities, shown and hidden."""
+    found = all_scores(compared(tiny), "ig-50")
+    classes = tiny.classes(tiny.logits())
+    for row, item in enumerate(tiny.prepared):
+        alone = replace(tiny, prepared=[replace(item, windows=[window]) for window in item.windows])
+        shares = np.array(alone.lengths) / sum(alone.lengths)
+        shown, hidden = (
+            perturb.log_probabilities(logits, tiny.model.ranks.slices, classes[row])
+            for logits in (alone.logits(), alone.logits([np.zeros(n, np.float32) for n in alone.lengths]))
+        )
+        np.testing.assert_allclose(found[row].sum(axis=0), shares @ (shown - hidden), atol=0.02)
+
+
+# Batches, windows, seeds, cost
+
+
+@pytest.mark.parametrize("name", ["seqmask", *ALL.split(","), "random"])
+def test_scores_depend_on_the_record_and_the_seed_alone(tiny: Scorer, name: str) -> None:
+    """Not on padding, batches or neighbours; and again the same."""
+    comparison = compared(tiny)
+    together = all_scores(comparison, name)
+    assert [len(part) for part in together] == tiny.lengths
+    assert all(part.dtype == np.float32 and np.isfinite(part).all() for part in together)
+    for row, found in enumerate(together):
+        alone = compared(replace(tiny.subset([row]), engine=Engine(most=1)))
+        (again,) = all_scores(alone, name)
+        np.testing.assert_allclose(again, found, atol=1e-4, rtol=2e-3)
+
+
+@pytest.mark.parametrize("name", ["random", "lime-40"])
+def test_another_seed_draws_anew(tiny: Scorer, name: str) -> None:
+    comparison = compared(tiny)
+    first = all_scores(comparison, name)[0]
+    comparison.seed += 1
+    assert (all_scores(comparison, name)[0] != first).any()
+
+
+def test_forward_equivalents(tiny: Scorer) -> None:
+    """A backward counts 2, and gradients are taken for each of the three ranks."""
+    comparison = compared(tiny)
+    costs = {rival.name: comparison.timed(rival)[1] for rival in (OWN, *parse(ALL), RANDOM)}
+    forwards = {name: cost["forwards"] for name, cost in costs.items()}
+    sizes = [[len(window.tokens) for window in item.windows] for item in tiny.prepared]
+    occluded = sum(size * (size + 1) for of in sizes for size in of) / sum(map(sum, sizes))
+    assert forwards.pop("occlusion") == pytest.approx(occluded)
+    assert 10 < forwards.pop("shap-20") <= 20
+    assert forwards == {
+        "seqmask": 1,
+        "saliency": 9,
+        "gradxinput": 9,
+        "ig-5": 3 * (2 + 5 * 3),
+        "rollout": 1,
+        "lime-40": 40,
+        "random": 0,
+    }
+    assert all(cost["milliseconds"] > 0 for cost in costs.values())
+    assert not tiny.model.network._forward_pre_hooks, "nothing is left behind"
+
+
+def test_one_score_for_all_ranks() -> None:
+    scores = np.array([[0, 100, 5], [1, 300, 5], [2, 200, 5]], dtype=np.float32)
+    unit = np.sqrt(1.5)
+    np.testing.assert_allclose(shared(scores)[:, 0], [-2 * unit / 3, unit / 3, unit / 3], rtol=1e-5)
+    np.testing.assert_array_equal(shared(scores[:, :1]), scores[:, :1])
+
+
+def test_the_report(tiny: Scorer) -> None:
+    """Every method beside the Explainer and a random order; gaps are those of the separations."""
+    said: list[str] = []
+    report = compared(tiny).run(parse("occlusion,saliency,random"), said.append)
+    assert report["sequences"] == 4
+    methods: dict[str, Any] = report["methods"]
+    assert list(methods) == ["seqmask", "occlusion", "saliency", "random"]
+    assert [line.split(":")[0] for line in said] == list(methods)
+    own = methods["seqmask"]["shared"]["separation"]["mean"]
+    for name, of in methods.items():
+        for kind in ("shared", "per_rank"):
+            if of[kind] is None:
+                assert (name, kind) in {("seqmask", "per_rank"), ("random", "per_rank")}
+                continue
+            ranks = of[kind]["ranks"]
+            points = [p for rank in ranks.values() for p in rank["fractions"].values()]
+            separation = of[kind]["separation"]["mean"]
+            assert separation == pytest.approx(np.mean([p["kept"] - p["removed"] for p in points]))
+            if name == "seqmask":
+                assert of[kind]["gap"] is None
+            else:
+                assert of[kind]["gap"]["mean"] == pytest.approx(own - separation)

@@ -1,0 +1,110 @@
+"""Temperature scaling: by hand, on an overconfident toy, and folded into a head."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from seqmask.evaluation.metrics import expected_calibration_error, softmax
+from seqmask.training.calibration import COLDEST, HOTTEST, fold, temperatures
+
+Logits = NDArray[np.float32]
+TWO = (slice(0, 2),)
+
+
+def pair(gap: float, right: int, wrong: int) -> tuple[Logits, NDArray[np.int64]]:
+    """Sequences of two classes, the first better by `gap` in all; it is right so often and wrong so often."""
+    logits = np.tile(np.array([gap, 0.0], dtype=np.float32), (right + wrong, 1))
+    return logits, np.repeat([[0], [1]], [right, wrong], axis=0)
+
+
+@pytest.mark.parametrize(("gap", "right"), [(6.0, 3), (1.0, 3), (4.0, 9)])
+def test_two_classes_by_hand(gap: float, right: int) -> None:
+    """The best T gives the share of right answers: sigmoid(gap / T) = right / (right + 1), so T = gap / ln(right)."""
+    assert temperatures(*pair(gap, right, 1), TWO)[0] == pytest.approx(gap / np.log(right), rel=1e-3)
+
+
+def test_ranks_are_apart_and_unknown_classes_left_out() -> None:
+    logits, targets = pair(6.0, 3, 1)
+    other, others = pair(1.0, 3, 1)
+    both = np.hstack([logits, other, logits])
+    classes = np.hstack([targets, others, np.full_like(targets, -1)])
+    slices = (slice(0, 2), slice(2, 4), slice(4, 6))
+    found = temperatures(both, classes, slices)
+    assert found[:2] == pytest.approx([6 / np.log(3), 1 / np.log(3)], rel=1e-3)
+    assert found[2] == 1  # nothing is known of the third
+    more = np.vstack([both, np.full((5, 6), 9, dtype=np.float32)])
+    unknown = np.vstack([classes, np.full((5, 3), -1)])
+    assert (temperatures(more, unknown, slices) == found).all()
+
+
+def test_the_ends_of_the_search() -> None:
+    assert temperatures(*pair(1.0, 5, 0), TWO)[0] == pytest.approx(COLDEST, rel=1e-3)  # always right: never sure enough
+    assert temperatures(*pair(1.0, 1, 5), TWO)[0] == pytest.approx(
+        HOTTEST, rel=1e-3
+    )  # mostly wrong: never unsure enough
+
+
+def test_no_other_temperature_is_better() -> None:
+    logits, targets = overconfident(400)
+    found = temperatures(logits, targets, (slice(0, 5),))[0]
+
+    def cross_entropy(temperature: float) -> float:
+        likelihood = softmax(logits / temperature)[np.arange(len(targets)), targets[:, 0]]
+        return float(-np.log(likelihood).mean())
+
+    others = np.geomspace(COLDEST, HOTTEST, 200)
+    assert cross_entropy(found) <= min(map(cross_entropy, others)) + 1e-6
+
+
+def overconfident(n: int, factor: float = 4.0, seed: int = 0) -> tuple[Logits, NDArray[np.int64]]:
+    """Classes drawn from a softmax, and its logits times a factor: what is needed is that factor as the temperature."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=(n, 5))
+    cumulative = softmax(logits).cumsum(axis=1)
+    classes = (rng.random((n, 1)) > cumulative[:, :-1]).sum(axis=1, keepdims=True)
+    return (logits * factor).astype(np.float32), classes.astype(np.int64)
+
+
+def test_an_overconfident_toy_is_mended() -> None:
+    (logits, targets), (unseen, truth) = overconfident(4000), overconfident(4000, seed=1)
+    found = temperatures(logits, targets, (slice(0, 5),))[0]
+    assert found == pytest.approx(4, rel=0.1)
+
+    def error(scores: NDArray[np.float32]) -> float:
+        sure = softmax(scores)
+        return expected_calibration_error(sure.max(axis=1), sure.argmax(axis=1) == truth[:, 0])
+
+    before, after = error(unseen), error(unseen / np.float32(found))
+    assert before > 0.3
+    assert after < 0.03
+
+
+def test_folding_divides_the_logits_and_never_changes_the_class() -> None:
+    torch.manual_seed(0)
+    head = torch.nn.Linear(8, 7)
+    slices, found = (slice(0, 3), slice(3, 7)), np.array([2.5, 0.4])
+    states = torch.randn(200, 8)
+    before = head(states)
+    fold(head, slices, found)
+    after = head(states)
+    for columns, temperature in zip(slices, found.tolist(), strict=True):
+        assert torch.allclose(after[:, columns], before[:, columns] / temperature, atol=1e-6)
+        assert (after[:, columns].argmax(dim=1) == before[:, columns].argmax(dim=1)).all()
+
+
+def test_a_folded_head_needs_no_more() -> None:
+    """Fitted again on its own logits it finds temperature 1."""
+    torch.manual_seed(1)
+    head = torch.nn.Linear(6, 4)
+    with torch.no_grad():
+        head.weight.mul_(5)
+    states = torch.randn(500, 6)
+    targets = torch.randint(4, (500, 1)).numpy()
+    targets[:300, 0] = head(states[:300]).argmax(dim=1).numpy()
+    found = temperatures(head(states).detach().numpy(), targets, (slice(0, 4),))
+    assert found[0] > 1.5
+    fold(head, (slice(0, 4),), found)
+    assert temperatures(head(states).detach().numpy(), targets, (slice(0, 4),))[0] == pytest.approx(1, abs=1e-3)

@@ -4,6 +4,8 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 VENV ?= .venv
 JOBS ?= 2
+# What `make setup` installs beside seqmask: the tests need dev; docs, workflow and release are for the rest of the check.
+EXTRAS ?= dev
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -12,10 +14,10 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup python demo test lint bench clean
+.PHONY: help setup python demo test lint docs package bench clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## virtual environment in .venv with everything the tests need
 
@@ -27,7 +29,7 @@ $(READY): pyproject.toml | python
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet "$(TORCH)"
-	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --editable ".[$(EXTRAS)]"
 	@touch $@
 
 demo: $(READY) ## mask the example reads with the model that ships and show what came out
@@ -46,9 +48,21 @@ lint: $(READY) ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(BIN)/mkdocs ## the documentation as a site, in site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+package: $(BIN)/pyproject-build ## sdist and wheel, and a run from the wheel in a fresh environment
+	packaging/check-wheel.sh $(BIN)/python "$(TORCH)"
+
+$(BIN)/mkdocs: | $(READY)
+	$(BIN)/python -m pip install --quiet --editable ".[docs]"
+
+$(BIN)/pyproject-build: | $(READY)
+	$(BIN)/python -m pip install --quiet --editable ".[release]"
+
 bench: $(READY) ## k-mer baseline on BENCH_DATA/ssu.fasta.gz and ssu.tsv.gz
 	$(BIN)/python benchmarks/baseline_kmer.py $(BENCH_DATA)/ssu.fasta.gz --labels $(BENCH_DATA)/ssu.tsv.gz --k 6
 
 clean: ## remove the environment, caches and the demo's output
-	rm -rf $(VENV) demo-output build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) demo-output build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

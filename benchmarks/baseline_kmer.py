@@ -12,6 +12,9 @@ Two accuracies are given. `accuracy` is over all sequences with a label at the r
 (fewer than --min-per-class sequences) counts as an error. `accuracy_known` leaves such sequences out. `balanced` and
 `balanced_known` are the mean recall over the true taxa of the same two sets; `majority` is the share of the split's
 most frequent taxon.
+
+With --test FASTA the model is also scored on other sequences of the table's ids, as they are, such as amplicons; they
+stand in the column `split` under the name of their file.
 """
 
 from __future__ import annotations
@@ -168,12 +171,16 @@ def read(args: argparse.Namespace) -> tuple[list[str], list[dict[str, str]]]:
     if missing := {*args.ranks, "split"} - columns:
         raise SystemExit(f"{args.labels}: no column {', '.join(sorted(missing))}; it has {', '.join(sorted(columns))}")
     pairs = [(table[r.name], r.sequence) for r in records.read([args.sequences]) if r.name in table]
+    for path in args.test:
+        others = [record for record in records.read([path]) if record.name in table]
+        pairs += [(table[r.name] | {"split": path.name.partition(".")[0], "whole": "yes"}, r.sequence) for r in others]
     return [sequence for _, sequence in pairs], [row for row, _ in pairs]
 
 
 def features(sequences: list[str], rows: list[dict[str, str]], length: int | None, args: argparse.Namespace) -> Floats:
     """Standardised square roots of k-mer counts (N, W); mean and deviation come from split `train`."""
-    cropped = [crop(row["id"], seq, length, args.seed) for row, seq in zip(rows, sequences, strict=True)]
+    pairs = zip(rows, sequences, strict=True)
+    cropped = [seq if "whole" in row else crop(row["id"], seq, length, args.seed) for row, seq in pairs]
     x = count_kmers(cropped, args.k)
     if args.both_strands:
         x = collapse_strands(x, args.k)
@@ -206,6 +213,7 @@ def options(argv: list[str] | None) -> argparse.Namespace:
     add("--ranks", type=lambda s: s.split(","), default=["superkingdom", "phylum", "genus"], help="comma-separated")
     add("--min-per-class", type=int, default=20, help="training sequences a taxon needs to be a class (default 20)")
     add("--crop", type=int, nargs="+", default=[None], metavar="N", help="fit and test on random crops of N nt instead")
+    add("--test", type=Path, nargs="+", default=[], metavar="FASTA", help="score these sequences, too")
     add("--both-strands", action="store_true", help="count a word and its reverse complement as one")
     add("--epochs", type=int, default=20, help="at most so many (default 20)")
     add("--patience", type=int, default=3, help="stop after so many epochs without a better val (default 3)")
@@ -229,7 +237,7 @@ def main(argv: list[str] | None = None) -> None:
     print(table(scores))
     print(f"{time.perf_counter() - begin:.0f} s", file=sys.stderr)
     if args.json:
-        settings = {key: str(v) if isinstance(v, Path) else v for key, v in vars(args).items()}
+        settings = json.loads(json.dumps(vars(args), default=str))
         args.json.write_text(json.dumps({"settings": settings, "scores": [asdict(s) for s in scores]}, indent=1) + "\n")
 
 

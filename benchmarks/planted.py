@@ -31,7 +31,8 @@ from seqmask.evaluation.rivals.names import parse
 from seqmask.evaluation.scoring import Scorer
 from seqmask.inference.engine import Engine
 from seqmask.labels import read_labels
-from seqmask.models.checkpoint import finite, load_model
+from seqmask.models.checkpoint import load_model
+from seqmask.models.storage import write_json
 from seqmask.sequences.records import read
 
 RIVALS = "ig-50,saliency,occlusion,lime-1000"
@@ -54,12 +55,21 @@ class Settings:
 
 
 BASE = Settings(
-    {"sequences": 8000, "classes": 4, "groups": 2, "length": 240, "length_spread": 40},
+    {"sequences": 16000, "val": 0.04, "test": 0.06, "classes": 4, "groups": 2, "length": 200, "length_spread": 30},
     # min_crop: sequences are read whole, a crop might lose the motif that its label speaks of
-    {"size": "tiny", "max_tokens": 48, "min_crop": 288, "bag_epochs": 10, "steps": 600, "batch_tokens": 4096},
-    {"target_area": 0.15, "steps": 100, "batch_tokens": 4096, "min_crop": 288, "learning_rate": 3e-4},
+    {"size": "tiny", "max_tokens": 40, "min_crop": 240, "bag_epochs": 2, "steps": 200, "batch_tokens": 3072},
+    {"target_area": 0.15, "steps": 60, "batch_tokens": 3072, "min_crop": 240, "learning_rate": 3e-4},
 )
-TASKS = {name: Settings() for name in TASK_NAMES}
+TASKS = {
+    "one": Settings({"max_instances": 2}),
+    "several": Settings({"max_instances": 2}),
+    "and": Settings({"max_instances": 1}),
+    "order": Settings(
+        {"max_instances": 1, "length": 120, "length_spread": 20}, {"steps": 800, "max_tokens": 24, "min_crop": 144}
+    ),
+    "decoys": Settings({"max_instances": 2}),
+    "nested": Settings({"max_instances": 2}),
+}
 
 
 def prepare(name: str, directory: Path, seed: int, threads: int, reuse: bool) -> dict[str, Any]:
@@ -157,7 +167,7 @@ def main() -> None:
             "methods": compare(options.output / name, options.rivals, options.limit, options.seed),
         }
         if options.json is not None:
-            options.json.write_text(json.dumps(finite(results), indent=1) + "\n")
+            write_json(options.json, results)
     print("\n".join(summary(results)))
 
 

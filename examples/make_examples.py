@@ -1,6 +1,7 @@
 """Makes the data files of this folder: `python examples/make_examples.py DATA`.
 
-DATA holds genomes.fasta.gz, genomes.tsv.gz, ssu.fasta.gz and ssu.tsv.gz (README.md says what they are). The same data
+DATA holds genomes.fasta.gz, genomes.tsv.gz, ssu.fasta.gz, ssu.tsv.gz and ssu-variable-regions.bed.gz (README.md says
+what they are). The same data
 give the same records. The printed sums are of the uncompressed text: gzip's bytes depend on the zlib at hand.
 """
 
@@ -38,6 +39,10 @@ LIMITS = {"train": 60, "val": 15, "test_species": 15}
 SMALL_LENGTH = 600
 SMALL_TRAIN = 20  # a genus with fewer training sequences is no class by default
 
+# 16s/: E. coli's whole gene, and one gene of a phylum with known variable regions, a few without
+ECOLI = "AP009048"
+GENES = {"Bacteria": 15, "Archaea": 3, "Eukaryota": 2}
+
 
 def main() -> None:
     """Write both sets and print what they hold."""
@@ -48,6 +53,8 @@ def main() -> None:
     (options.output / "small").mkdir(parents=True, exist_ok=True)
     make_reads(options.data, options.output)
     make_small(options.data, options.output / "small")
+    (options.output / "16s").mkdir(exist_ok=True)
+    make_16s(options.data, options.output / "16s")
 
 
 def make_reads(data: Path, output: Path) -> None:
@@ -114,6 +121,29 @@ def make_small(data: Path, output: Path) -> None:
     write(output / "small.fasta.gz", "".join(fasta))
     write(output / "small.tsv", tsv(("id", *RANKS, "split"), rows))
     report(rows)
+
+
+def make_16s(data: Path, output: Path) -> None:
+    """Whole rRNA genes that training never saw, the variable regions of the bacterial ones, and E. coli's gene."""
+    rng = random.Random(SEED)
+    table, sequences = load(data, "ssu")
+    regions: dict[str, list[str]] = defaultdict(list)
+    with gzip.open(data / "ssu-variable-regions.bed.gz", "rt") as file:
+        for line in file:
+            regions[line.split("\t")[0]].append(line)
+    left, phyla, fasta, bed = Counter(GENES), set(), [], []
+    for name in shuffled(rng, table.select("test_species")):
+        row = table.row(name)
+        domain, phylum = row["superkingdom"], row["phylum"]
+        if left[domain] and phylum not in phyla and (domain != "Bacteria" or name in regions):
+            left[domain] -= 1
+            phyla.add(phylum)
+            fasta.append(f">{name} {row['species']}\n{wrapped(sequences[name])}")
+            bed += regions[name]
+    write(output / "ecoli.fasta", f">{ECOLI} {table.row(ECOLI)['species']}\n{wrapped(sequences[ECOLI])}")
+    write(output / "genes.fasta.gz", "".join(fasta))
+    write(output / "variable-regions.bed", "".join(bed))
+    print(f"  {len(fasta)} records, wanted and not found: {dict(+left)}")
 
 
 def coverage(by_split: dict[str, list[str]]) -> int:

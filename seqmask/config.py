@@ -32,10 +32,12 @@ class ClassifierOptions:
     k: int = 6  # k-mer length, nt
     stride: int = 6  # nt between the starts of neighbouring k-mers
     crossing: bool = True  # tokens also read the k-mers that cross into the next token; needs stride = k
+    phases: int = 1  # with crossing: 3 tells k-mers apart by their place modulo 3, for coding sequence
     max_tokens: int = 256  # longest window, tokens
     operator: str = "blend"  # the masking operator it is trained to expect
     min_per_class: int = 20  # rarer classes are unknown at that rank
     min_crop: int = 150  # shortest random crop, nt; crops are log-uniform from here to the longest window
+    mutated: float = 0.0  # bases of a crop are replaced at a rate from U(0, this)
     bag_epochs: float = 20.0  # epochs of the bag-of-k-mers start; 0 = random weights
     steps: int = 6000  # training batches of the transformer
     batch_tokens: int = 8192  # tokens a training batch, padding included
@@ -107,6 +109,12 @@ class MaskOptions:
     hard_mask: bool = False
     full_precision: bool = False
     min_confidence: float = 0.0  # a class below it is printed as `unclassified`
+    infile_list: str | None = None  # file with the names of further files to read, one a line
+    json_report: str | None = None
+    shard: str | None = None  # I/N: only this part of the input
+    checkpoint_minutes: float = 5.0
+    besides: dict[str, bytes] = field(default_factory=dict)  # small files to write with the outputs, by name
+    resume: bool = False
     force: bool = False
     seed: int = 1
     compute: Compute = field(default_factory=Compute)
@@ -129,6 +137,29 @@ class EvaluateOptions:
     rivals: str = ""  # other attribution methods to compare with, comma-separated: saliency,ig-20,lime
     rivals_limit: int = 100  # sequences, drawn at random, that the rivals are run on; 0 = all
     threshold: float | None = None
+    json: Path | None = None
+    overlap: int = 192
+    frames: int = 0
+    force: bool = False
+    seed: int = 1
+    compute: Compute = field(default_factory=Compute)
+
+
+@dataclass(slots=True)
+class ProfileOptions:
+    """`seqmask profile`."""
+
+    sequences: list[str] = field(default_factory=list)
+    reference: Path = Path("reference.fasta")  # FASTA with the one sequence that the others are aligned to
+    model: str = "genomes"
+    regions: str | None = None  # BED file on the reference, or ecoli-16s: V1 to V9
+    labels: Path | None = None  # label table: only its `split` column is used
+    split: str | None = None  # only this split
+    limit: int = 0  # a random sample of this many sequences; 0 = all
+    min_identity: float = 0.6  # of the aligned nucleotides; sequences below are left out
+    threshold: float | None = None
+    tsv: Path = Path("-")
+    plot: Path | None = None
     json: Path | None = None
     overlap: int = 192
     frames: int = 0

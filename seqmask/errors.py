@@ -11,6 +11,12 @@ class SeqmaskError(Exception):
     exit_code = 1
 
 
+class StoppedError(SeqmaskError):
+    """A signal ended a run that can go on with --resume. Exit code 75 (EX_TEMPFAIL: try again later)."""
+
+    exit_code = 75
+
+
 class UsageError(SeqmaskError):
     """The command line asks for something that cannot be. Exit code 2."""
 

@@ -138,9 +138,9 @@ class Reporter:
         if self.bar is not None:
             if self.task is None:
                 self.task = self.bar.add_task("mask", total=None, note="")
-            self.bar.update(self.task, note=tally.summary)
+            self.bar.update(self.task, note=tally.progress)
         elif not first:
-            self.terminal.say(tally.summary)
+            self.terminal.say(tally.progress)
 
 
 def _width(terminal: bool) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+ROOT = Path(__file__).resolve().parent.parent
 REQUIRE_PEERS = "SEQMASK_REQUIRE_PEERS"
 
 
@@ -86,3 +88,32 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         masks = torch.sigmoid(explainer(ids, attention))
         save_explainer(directory, explainer, classifier, round(float(masks.median()), 3), "blend", {})
     return directory
+
+
+@pytest.fixture
+def bash(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """`bash(script, NAME=value, ...)` runs a script with `set -euo pipefail` in an empty directory; it must end well.
+
+    `seqmask` and `python` are those under test, and the CPU has one thread.
+    """
+
+    def run(script: str, **variables: object) -> subprocess.CompletedProcess[str]:
+        bin_directory = tmp_path.parent / f"{tmp_path.name}-bin"
+        bin_directory.mkdir(exist_ok=True)
+        for name, command in (("python", ""), ("seqmask", "-m seqmask ")):
+            (bin_directory / name).write_text(f'#!/bin/sh\nexec {sys.executable} {command}"$@"\n')
+            (bin_directory / name).chmod(0o755)
+        path = f"{bin_directory}:{os.path.dirname(sys.executable)}:{os.environ['PATH']}"
+        own = {"PATH": path, "PYTHONPATH": ROOT, "OMP_NUM_THREADS": 1, "SEQMASK_DEVICE": "cpu", "SEQMASK_THREADS": 1}
+        done = subprocess.run(
+            ["bash", "-c", f"set -euo pipefail\n{script}"],
+            env=os.environ | {name: str(value) for name, value in (own | variables).items()},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done
+
+    return run

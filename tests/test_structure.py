@@ -35,7 +35,8 @@ ROOMS = (
 )
 NO_TORCH = ("errors", "config", "version", "labels", "sequences", "results")
 NO_TORCH_MODULES = tuple(
-    f"evaluation.{name}" for name in ("metrics", "controls", "simulate", "ranking", "faithfulness")
+    f"evaluation.{name}"
+    for name in ("metrics", "controls", "simulate", "ranking", "faithfulness", "scores", "shape", "probe", "flags")
 )
 HEAVY = ("torch", "transformers", "accelerate", "safetensors.torch")
 SLOW_TO_LOAD = ("torch", "transformers", "numpy", "h5py")

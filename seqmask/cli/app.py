@@ -6,15 +6,19 @@ Nothing but typer and rich is imported at the top of any module here: `--help` a
 from __future__ import annotations
 
 import logging
+import signal
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
+from seqmask.cli.common import terminated
 from seqmask.cli.convert import convert
 from seqmask.cli.evaluate import evaluate
 from seqmask.cli.info import doctor, info, models
 from seqmask.cli.mask import mask
 from seqmask.cli.merge import merge
+from seqmask.cli.profile import profile
 from seqmask.cli.simulate import simulate
 from seqmask.cli.train_classifier import train_classifier
 from seqmask.cli.train_explainer import train_explainer
@@ -45,8 +49,8 @@ def _top(
     pass
 
 
-PANELS = {
-    "Explain": (mask, evaluate),
+PANELS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Explain": (mask, evaluate, profile),
     "Train": (train_classifier, train_explainer, simulate),
     "Outputs": (merge, convert, info),
     "Installation": (models, doctor),
@@ -59,4 +63,5 @@ for _panel, _functions in PANELS.items():
 def main() -> None:
     """Entry point of the command `seqmask`."""
     logging.captureWarnings(True)
+    signal.signal(signal.SIGTERM, terminated)
     app()

@@ -137,6 +137,15 @@ def _named(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
     return {field.name: values[field.name] for field in fields(kind) if field.name in values}
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: as Ctrl-C, nothing half-written stays."""
+
+
+def terminated(*_: object) -> None:
+    """Handler of SIGTERM."""
+    raise Terminated
+
+
 def call(run: Callable[[], T]) -> T:
     """Run a command; an expected error is one line on stderr and its exit code, a bug a traceback, logged too."""
     try:
@@ -149,6 +158,8 @@ def call(run: Callable[[], T]) -> T:
         raise typer.Exit(1) from error
     except OSError as error:
         raise _failed(f"{error.filename or 'input or output'}: {error.strerror or error}", 1) from error
+    except Terminated as error:
+        raise _failed("terminated", 143) from error
     except KeyboardInterrupt as error:
         raise _failed("interrupted", 130) from error
     except (typer.Exit, typer.Abort, typer.BadParameter):

@@ -22,46 +22,109 @@ from seqmask.cli.common import (
     build,
     call,
 )
+from seqmask.cli.settings import effective
 from seqmask.config import MaskOptions
 
 # The defaults that --help shows are those of `config`, their only home.
 DEFAULTS = MaskOptions()
+OUTPUTS, MASKS, LONG_RUNS = "Outputs", "Masks", "Long runs"
 SUFFIXES = {"fasta": "fasta", "bed": "bed", "tsv": "tsv", "hdf5": "h5"}
 
 
 def mask(
+    ctx: typer.Context,
     reads: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[READS]...", help="FASTA or FASTQ, plain or compressed; - or a pipe is stdin."),
+        typer.Argument(metavar="READS", help="FASTA or FASTQ, plain or compressed; - or a pipe is stdin."),
+    ] = None,
+    infile_list: Annotated[
+        str | None, typer.Option(help="Read the files named in this file, too, one a line.", metavar="F")
     ] = None,
     model: ModelName = DEFAULTS.model,
     prefix: Annotated[
         str | None,
-        typer.Option("-o", "--output", metavar="PREFIX", help="Write all four: PREFIX.fasta, .bed, .tsv, .h5."),
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="PREFIX",
+            help="Write PREFIX.fasta, .bed, .tsv and .h5, and the options as PREFIX.config.toml.",
+            rich_help_panel=OUTPUTS,
+        ),
     ] = None,
     fasta: Annotated[
-        str | None, typer.Option(help="Annotated FASTA; lower case = not important. - is stdout.", metavar="F")
+        str | None,
+        typer.Option(
+            help="Annotated FASTA; lower case = not important. - is stdout.", metavar="F", rich_help_panel=OUTPUTS
+        ),
     ] = None,
-    bed: Annotated[str | None, typer.Option(help="BED9, a line a kept stretch.", metavar="F")] = None,
-    tsv: Annotated[str | None, typer.Option(help="Table, a line a record.", metavar="F")] = None,
-    hdf5: Annotated[str | None, typer.Option(help="Masks and predictions (docs/schema.md).", metavar="F")] = None,
-    threshold: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Keep tokens with m at least this; default: the model's own.")
+    bed: Annotated[
+        str | None, typer.Option(help="BED9, a line a kept stretch.", metavar="F", rich_help_panel=OUTPUTS)
     ] = None,
-    check: Annotated[
-        bool, typer.Option("--check", help="Classify the masked and the inverse-masked sequence too: does it hold?")
+    tsv: Annotated[
+        str | None, typer.Option(help="Table, a line a record.", metavar="F", rich_help_panel=OUTPUTS)
+    ] = None,
+    hdf5: Annotated[
+        str | None,
+        typer.Option(help="Masks and predictions (docs/schema.md).", metavar="F", rich_help_panel=OUTPUTS),
+    ] = None,
+    json_report: Annotated[
+        str | None,
+        typer.Option(
+            help="Counts, versions, parameters, throughput; as MultiQC reads it if the name ends in _mqc.json.",
+            metavar="F",
+            rich_help_panel=OUTPUTS,
+        ),
+    ] = None,
+    hard_mask: Annotated[
+        bool, typer.Option("--hard-mask", help="FASTA: write N instead of lower case.", rich_help_panel=OUTPUTS)
     ] = False,
-    hard_mask: Annotated[bool, typer.Option("--hard-mask", help="Write N instead of lower case.")] = False,
     full_precision: Annotated[
-        bool, typer.Option("--full-precision", help="Do not round importance to 1/1024 in HDF5.")
+        bool,
+        typer.Option("--full-precision", help="HDF5: do not round importance to 1/1024.", rich_help_panel=OUTPUTS),
     ] = False,
     min_confidence: Annotated[
-        float, typer.Option(min=0, max=1, help="Print a class of less confidence as unclassified.")
+        float,
+        typer.Option(min=0, max=1, help="Print a class of less confidence as unclassified.", rich_help_panel=OUTPUTS),
     ] = DEFAULTS.min_confidence,
-    overlap: Annotated[int, typer.Option(min=0, help="nt that windows of a long record share.")] = DEFAULTS.overlap,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Keep tokens with m at least this; default: the model's own.",
+            rich_help_panel=MASKS,
+        ),
+    ] = None,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help="Classify the masked and the inverse-masked sequence too: does it hold?",
+            rich_help_panel=MASKS,
+        ),
+    ] = False,
+    overlap: Annotated[
+        int, typer.Option(min=0, help="nt that windows of a long record share.", rich_help_panel=MASKS)
+    ] = DEFAULTS.overlap,
     frames: Annotated[
-        int, typer.Option(min=0, help="k-mer frames to read and average; 0 = the model's own number.")
+        int,
+        typer.Option(
+            min=0, help="k-mer frames to read and average; 0 = the model's own number.", rich_help_panel=MASKS
+        ),
     ] = DEFAULTS.frames,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N", help="Only part I, from 1, of N; `seqmask merge` joins them.", rich_help_panel=LONG_RUNS
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where a stopped run ended.", rich_help_panel=LONG_RUNS)
+    ] = False,
+    checkpoint_minutes: Annotated[
+        float,
+        typer.Option(min=0, help="At most this much is lost when a run is stopped.", rich_help_panel=LONG_RUNS),
+    ] = DEFAULTS.checkpoint_minutes,
     device: Device = DEFAULTS.compute.device,
     precision: Precision = DEFAULTS.compute.precision,
     batch_size: BatchSize = DEFAULTS.compute.batch_size,
@@ -80,11 +143,14 @@ def mask(
     Example: zcat reads.fastq.gz | seqmask mask - --bed kept.bed --tsv summary.tsv
     """
     named = {"fasta": fasta, "bed": bed, "tsv": tsv, "hdf5": hdf5}
+    besides = {}
     if prefix is not None:
         named = {kind: path or f"{prefix}.{SUFFIXES[kind]}" for kind, path in named.items()}
+        besides = {f"{prefix}.config.toml": effective(ctx).encode()}
     if not any(named.values()):
         named["fasta"] = "-"
-    options = build(MaskOptions, locals(), reads=inputs(reads), **named)
+    reads = [] if infile_list and not reads else inputs(reads)
+    options = build(MaskOptions, locals(), **named)
 
     def run() -> None:
         from seqmask.commands.mask import mask as command

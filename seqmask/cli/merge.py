@@ -24,7 +24,7 @@ def merge(
 ) -> None:
     """Join the outputs of `mask --shard 1/N` to `N/N`: HDF5, FASTA, BED or TSV.
 
-    The file is the one that a single run would have written. Of a text, the FILE.shard.json beside each shard is needed.
+    The file is the one that a single run would have written. A text needs the FILE.shard.json beside each shard.
 
     Example: seqmask merge shard1.h5 shard2.h5 shard3.h5 -o reads.h5
     """

@@ -11,6 +11,7 @@ from typing import Any
 import typer
 
 from seqmask.errors import InputError, UsageError
+from seqmask.version import version
 
 # Not part of what a run does: whether it may overwrite or goes on, and what it says of itself.
 LEFT_OUT = frozenset({"config", "force", "resume", "quiet", "verbose", "log_file"})
@@ -37,10 +38,10 @@ def load(ctx: typer.Context, path: Path | None) -> Path | None:
     return path
 
 
-def effective(ctx: typer.Context, version: str) -> str:
+def effective(ctx: typer.Context) -> str:
     """TOML text with all options of this run, those left at their defaults too: `--config` repeats it."""
     lines = [
-        f"# Every option of one run of seqmask {version}, defaults included.",
+        f"# Every option of one run of seqmask {version()}, defaults included.",
         f"# seqmask {ctx.info_name} --config THIS_FILE repeats it; what the command line says wins.",
         f"[{ctx.info_name}]",
     ]
@@ -49,6 +50,11 @@ def effective(ctx: typer.Context, version: str) -> str:
         if param.name not in LEFT_OUT and value is not None and value != [] and value != ():
             lines.append(f"{spelling(param)} = {_toml(value)}")
     return "\n".join([*lines, ""])
+
+
+def keep(ctx: typer.Context, directory: Path) -> None:
+    """Write `effective` into an output directory, as COMMAND.config.toml."""
+    (directory / f"{ctx.info_name}.config.toml").write_text(effective(ctx), encoding="utf-8")
 
 
 def spelling(param: Any) -> str:

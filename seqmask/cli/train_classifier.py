@@ -22,6 +22,7 @@ from seqmask.cli.common import (
     build,
     call,
 )
+from seqmask.cli.settings import keep
 from seqmask.config import ClassifierOptions
 
 # The defaults that --help shows are those of `config`, their only home.
@@ -30,6 +31,7 @@ RANKS = ",".join(DEFAULTS.ranks)
 
 
 def train_classifier(
+    ctx: typer.Context,
     sequences: TrainSequences,
     labels: Annotated[Path, typer.Option("-l", "--labels", help="Label table: TSV or CSV with a header.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Classifier directory to write.")],
@@ -44,6 +46,12 @@ def train_classifier(
             rich_help_panel="Model",
         ),
     ] = DEFAULTS.crossing,
+    phases: Annotated[
+        int,
+        typer.Option(
+            min=1, max=3, help="3: crossing k-mers are told apart by codon position.", rich_help_panel="Model"
+        ),
+    ] = DEFAULTS.phases,
     max_tokens: Annotated[
         int, typer.Option(min=8, help="Longest window, tokens.", rich_help_panel="Model")
     ] = DEFAULTS.max_tokens,
@@ -56,6 +64,10 @@ def train_classifier(
     min_crop: Annotated[
         int, typer.Option(min=8, help="Shortest random crop, nt.", rich_help_panel="Training")
     ] = DEFAULTS.min_crop,
+    mutated: Annotated[
+        float,
+        typer.Option(min=0, max=0.5, help="Bases of crops change at rates up to this.", rich_help_panel="Training"),
+    ] = DEFAULTS.mutated,
     bag_epochs: Annotated[
         float, typer.Option(min=0, help="Epochs of the bag-of-k-mers start; 0 = none.", rich_help_panel="Training")
     ] = DEFAULTS.bag_epochs,
@@ -96,7 +108,9 @@ def train_classifier(
         terminal = Terminal(quiet, verbose, log_file)
         with Reporter(terminal) as reporter:
             report = command(options, reporter.progress, terminal.say)
-        terminal.classifier_table(report)
+        if report:  # of several processes the first one has it
+            keep(ctx, output)
+            terminal.classifier_table(report)
 
     call(run)
 

@@ -22,6 +22,7 @@ from seqmask.cli.common import (
     build,
     call,
 )
+from seqmask.cli.settings import keep
 from seqmask.config import ExplainerOptions
 
 # The defaults that --help shows are those of `config`, their only home.
@@ -29,6 +30,7 @@ DEFAULTS = ExplainerOptions()
 
 
 def train_explainer(
+    ctx: typer.Context,
     sequences: TrainSequences,
     classifier: Annotated[Path, typer.Option("-c", "--classifier", help="Classifier directory; it stays frozen.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Model directory to write (classifier included).")],
@@ -131,6 +133,8 @@ def train_explainer(
 
         terminal = Terminal(quiet, verbose, log_file)
         with Reporter(terminal) as reporter:
-            command(options, reporter.progress, terminal.say)
+            report = command(options, reporter.progress, terminal.say)
+        if report:  # of several processes the first one has it
+            keep(ctx, output)
 
     call(run)

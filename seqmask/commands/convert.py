@@ -10,7 +10,7 @@ import numpy as np
 from seqmask.config import ConvertOptions
 from seqmask.errors import UsageError
 from seqmask.results import convert as to
-from seqmask.results.files import Sink, Target, check_targets
+from seqmask.results.files import Sink, Target, check_targets, is_straight
 from seqmask.results.reader import Results, read
 
 
@@ -22,7 +22,10 @@ def convert(options: ConvertOptions, say: Callable[[str], None]) -> None:
         raise UsageError("nothing to write: give --bedgraph, --bigwig, --tokens, --logo or --modisco")
     if (options.logo or arrays) and not options.sequences:
         raise UsageError("--logo and --modisco need --sequences: the files that were masked; HDF5 holds no sequences")
-    check_targets(paths, options.force, seekable=[options.bigwig, *arrays])
+    check_targets(paths, options.force)
+    for path in filter(None, [options.bigwig, *arrays]):
+        if is_straight(path):
+            raise UsageError(f"bigWig and npz need a seekable file, and {path} is none; give it a file name")
     names = frozenset(options.records)
     with read(options.source) as results:
         column = to.track_of(results, options.rank)

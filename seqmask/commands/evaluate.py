@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seqmask.commands.inputs import read_labelled
+from seqmask.commands.inputs import of_split, read_labelled, sampled
 from seqmask.commands.known import read_known, score_known
 from seqmask.commands.mask import load
 from seqmask.config import EvaluateOptions
@@ -44,27 +44,13 @@ def evaluate(options: EvaluateOptions, say: Callable[[str], None]) -> dict[str, 
     other = load_other(options.other, model) if options.other is not None else None
     ranks = model.classifier.ranks
     labelled = read_labelled(options.sequences, options.labels, ranks.names)
-    records = [
-        record
-        for split, of_split in sorted(labelled.splits.items())
-        if options.split in (None, split)
-        for record in of_split
-    ]
-    if not records:
-        there = ", ".join(sorted(labelled.splits))
-        raise InputError(
-            ", ".join(options.sequences),
-            "no sequences" + (f" of split {options.split!r}" if options.split else ""),
-            expected=f"one of {there}" if there else "at least one record",
-        )
-    everyone = [record.name for of_split in labelled.splits.values() for record in of_split]
+    records = of_split(labelled, options.split, options.sequences)
+    everyone = [record.name for found in labelled.splits.values() for record in found]
     truth, annotations = (
         read_known(path, records, everyone, options.limit, options.seed, say)
         for path in (options.truth, options.annotations)
     )
-    if 0 < options.limit < len(records):
-        chosen = np.random.default_rng(options.seed).choice(len(records), options.limit, replace=False)
-        records = [records[i] for i in sorted(chosen.tolist())]
+    records = sampled(records, options.limit, options.seed)
 
     frames = options.frames or model.frames
     scorer = Scorer.of(records, model.classifier, engine, model.operator, options.overlap, frames)

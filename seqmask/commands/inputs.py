@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,9 @@ from numpy.typing import NDArray
 from seqmask.errors import InputError, UsageError
 from seqmask.labels import LabelTable, Ranks, read_labels
 from seqmask.sequences.records import Record, check_nucleotides, read
+from seqmask.sequences.source import STDIN
 from seqmask.training.dataset import CropLaw
+from seqmask.training.processes import is_main
 
 
 @dataclass(slots=True)
@@ -52,6 +55,45 @@ def read_labelled(
     return Labelled(table, splits)
 
 
+def of_split(labelled: Labelled, split: str | None, sources: Sequence[Path | str]) -> list[Record]:
+    """The records of one split, None = of all, split by split; InputError (naming `sources`) where there is none."""
+    records = [record for name, found in sorted(labelled.splits.items()) if split in (None, name) for record in found]
+    if not records:
+        there = ", ".join(sorted(labelled.splits))
+        raise InputError(
+            ", ".join(map(str, sources)),
+            "no sequences" + (f" of split {split!r}" if split else ""),
+            expected=f"one of {there}" if there else "at least one record",
+        )
+    return records
+
+
+def sampled(records: list[Record], limit: int, seed: int) -> list[Record]:
+    """A random sample of so many records, in their order; 0 = all."""
+    if not 0 < limit < len(records):
+        return records
+    chosen = np.random.default_rng(seed).choice(len(records), limit, replace=False)
+    return [records[i] for i in sorted(chosen.tolist())]
+
+
+def listed(path: str | None) -> list[str]:
+    """The file names in a file, one a line; '-' is stdin. Blank lines and lines that begin with # are left out.
+
+    Raises InputError if it cannot be read or names nothing.
+    """
+    if path is None:
+        return []
+    try:
+        text = sys.stdin.read() if path == STDIN else Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(path, f"cannot be read: {error}", expected="file names, one a line") from error
+    names = [line.strip() for line in text.splitlines()]
+    names = [name for name in names if name and not name.startswith("#")]
+    if not names:
+        raise InputError(path, "no file name", expected="file names, one a line")
+    return names
+
+
 def training_records(labelled: Labelled, source: str) -> list[Record]:
     """The split `train`; an error when it is empty."""
     records = labelled.splits.get("train", [])
@@ -61,7 +103,12 @@ def training_records(labelled: Labelled, source: str) -> list[Record]:
 
 
 def prepare_output(directory: Path, force: bool, resume: bool) -> None:
-    """Make the directory; an error when it holds something already, unless --force or --resume."""
+    """Make the directory; an error when it holds something already, unless --force or --resume.
+
+    Of several processes the first one does it.
+    """
+    if not is_main():
+        return
     if directory.exists() and not directory.is_dir():
         raise UsageError(f"{directory}: is a file; give a directory")
     if directory.exists() and any(directory.iterdir()) and not (force or resume):

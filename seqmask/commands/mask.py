@@ -11,6 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from seqmask.commands.inputs import listed
+from seqmask.commands.portion import plan, portion, share_of
+from seqmask.commands.report import mask_report, small_files
+from seqmask.commands.resuming import decisive, kept, recovery
 from seqmask.config import Compute, MaskOptions
 from seqmask.inference.device import describe, options_of, token_budget
 from seqmask.inference.engine import Engine
@@ -18,20 +22,23 @@ from seqmask.inference.explain import explain_pool, pooled
 from seqmask.inference.stages import Stages
 from seqmask.models.bundled import resolve
 from seqmask.models.checkpoint import Model, load_model
+from seqmask.results.journal import complete
+from seqmask.results.predictions import VERDICTS
 from seqmask.results.writer import Outputs, Paths, Style
 from seqmask.sequences.explanations import Explanations, Status
+from seqmask.sequences.meter import Meter
 from seqmask.sequences.pool import Pool
-from seqmask.sequences.records import checked, read
+from seqmask.sequences.records import read
 from seqmask.version import version
 
 
 @dataclass(slots=True)
 class Tally:
-    """What went by. nucleotides: of all records; verdicts: certificates of the finest rank, with --check only."""
+    """What went by in this run. nucleotides: of all records; share: of the input that so many records are, if known."""
 
     statuses: Counter[Status] = field(default_factory=Counter)
     nucleotides: int = 0
-    verdicts: Counter[str] = field(default_factory=Counter)
+    share: Callable[[int], float | None] = lambda records: None
     began: float = field(default_factory=time.monotonic)
 
     @property
@@ -46,9 +53,23 @@ class Tally:
         self.nucleotides += sum(len(record.sequence) for record in explanations.records)
 
     @property
+    def seconds(self) -> float:
+        """Since the first record was asked for."""
+        return max(time.monotonic() - self.began, 1e-9)
+
+    @property
+    def progress(self) -> str:
+        """One line with the time that is left, where it can be known."""
+        done = self.share(self.records)
+        if not done:
+            return self.summary
+        left = self.seconds * (1 - done) / done
+        return f"{self.summary}, {done:.0%}, {left / 60:.1f} min left"
+
+    @property
     def summary(self) -> str:
         """One line."""
-        seconds = max(time.monotonic() - self.began, 1e-9)
+        seconds = self.seconds
         counts = ", ".join(f"{status.name} {count}" for status, count in sorted(self.statuses.items()))
         return (
             f"{self.records} records ({counts or 'no records'}), {self.nucleotides} nt in {seconds:.1f} s: "
@@ -59,7 +80,11 @@ class Tally:
 def mask(options: MaskOptions, say: Callable[[str], None], report: Callable[[Tally], None]) -> Tally:
     """Mask every record. Raises before any work what the options, the model or the targets make impossible."""
     paths = Paths(options.fasta, options.bed, options.tsv, options.hdf5)
-    paths.check(options.force)
+    if options.resume and complete(next(iter(paths.given().values()))):
+        say("the stopped run had come to its end: its outputs have their names now")
+        return Tally()
+    reads = [*options.reads, *listed(options.infile_list)]
+    paths.check(options.force, extras=small_files(options), resume=options.resume)
     directory = resolve(options.model)
     model, engine = load(directory, options.compute)
     tau = model.threshold if options.threshold is None else options.threshold
@@ -73,10 +98,27 @@ def mask(options: MaskOptions, say: Callable[[str], None], report: Callable[[Tal
     )
     where = f"{describe(engine.device)}, {engine.precision}"
     say(f"{where}, {engine.budget} tokens a batch; model {directory.name}, tau {tau:.3f}")
+    facts = metadata(model, engine, tau, options.seed)
+    frames = options.frames or model.frames
+    run = decisive(facts, options, frames)
+    shard = plan(options.shard, reads, model.classifier, options.overlap, frames, run) if options.shard else None
+    if shard is not None:
+        say(f"shard {shard.name}: records {shard.start} to {shard.stop} of {shard.total}")
+        facts["shard"] = shard.to_json()
     tally = Tally()
-    with Outputs(
-        paths, model.classifier.ranks, style, metadata=metadata(model, engine, tau, options.seed), force=options.force
-    ) as outputs:
+    outputs = Outputs(
+        paths,
+        model.classifier.ranks,
+        style,
+        metadata=facts,
+        force=options.force,
+        extras=small_files(
+            options, lambda counts: mask_report(options, directory.name, facts, counts, tally.seconds, tally.records)
+        ),
+        shard=shard,
+        recovery=recovery(paths, options, run),
+    )
+    with outputs, kept(outputs, say):
 
         def compute(pool: Pool) -> Explanations:
             return explain_pool(pool, model, engine, options.check, tau)
@@ -86,8 +128,10 @@ def mask(options: MaskOptions, say: Callable[[str], None], report: Callable[[Tal
             tally.add(explanations)
             report(tally)
 
-        numbered = enumerate(checked(read(options.reads)))
-        stages = Stages(pooled(numbered, model.classifier, options.overlap, options.frames or model.frames), compute)
+        meter = Meter(reads)
+        numbered = portion(meter.counted(read(reads, meter.opened)), shard, outputs.resumed)
+        tally.share = share_of(meter, shard, outputs.resumed.records)
+        stages = Stages(pooled(numbered, model.classifier, options.overlap, frames), compute)
         engine.pulse = stages.pulse
         stages.run(write)
     say(tally.summary)
@@ -97,7 +141,14 @@ def mask(options: MaskOptions, say: Callable[[str], None], report: Callable[[Tal
 
 
 def remarks(outputs: Outputs, ranks: Sequence[str], min_confidence: float) -> Iterator[str]:
-    """What else is to be said of the predictions, if anything."""
+    """What else is to be said of the predictions, if anything: what `--check` found, a rank; doubtful classes."""
+    verdicts = {rank: found for rank, found in outputs.counts.verdicts.items() if found}
+    if verdicts:
+        told = (
+            f"{rank} " + ", ".join(f"{name} {found[name]}" for name in VERDICTS if name)
+            for rank, found in verdicts.items()
+        )
+        yield f"check: {'; '.join(told)}"
     if outputs.unclassified.any():
         counts = ", ".join(f"{name} {n}" for name, n in zip(ranks, outputs.unclassified.tolist(), strict=True))
         yield f"unclassified, confidence below {min_confidence:g}: {counts}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ from seqmask.training.calibration import fold, temperatures
 from seqmask.training.dataset import Corpus, CropLaw, batches
 from seqmask.training.fit import Checkpoints, Progress, Schedule, fit
 from seqmask.training.objectives import ClassifierObjective
+from seqmask.training.processes import first_ones, in_each_process, is_main
 from seqmask.version import version
 
 Reporter = Callable[[Progress], None]
@@ -41,12 +43,13 @@ Say = Callable[[str], None]
 CALIBRATION_LIMIT = 4000  # sequences of `val` that temperatures are fitted on
 
 
+@in_each_process
 def train_classifier(options: ClassifierOptions, report: Reporter, say: Say) -> dict[str, Any]:
     """Train, write the directory, and return the report that is also written to report.json."""
     one_of("--size", options.size, SIZES)
     one_of("--operator", options.operator, OPERATORS)
     prepare_output(options.output, options.force, options.resume)
-    device, precision = options_of(options.compute)
+    device, precision = first_ones(options_of(options.compute))
     say(f"device {describe(device)}, precision {precision}, seed {options.seed}")
     torch.manual_seed(options.seed)
 
@@ -58,9 +61,9 @@ def train_classifier(options: ClassifierOptions, report: Reporter, say: Say) -> 
     say(f"{len(train)} training sequences; classes: " + ", ".join(f"{r.name} {len(r.classes)}" for r in ranks.ranks))
 
     crossing = options.k if options.crossing and options.k == options.stride > 1 else 0
-    config = configuration(options.size, tokenizer.vocabulary_size, options.max_tokens, crossing)
+    config = configuration(options.size, tokenizer.vocabulary_size, options.max_tokens, crossing, options.phases)
     network = Classifier(config, ranks.sizes, options.operator).to(device)
-    law = crop_law(options.min_crop, tokenizer.max_length(options.max_tokens))
+    law = replace(crop_law(options.min_crop, tokenizer.max_length(options.max_tokens)), mutated=options.mutated)
     checkpoints = Checkpoints(
         options.output / "checkpoint.safetensors", options.checkpoint_minutes, options.resume, fingerprint(options)
     )
@@ -77,6 +80,8 @@ def train_classifier(options: ClassifierOptions, report: Reporter, say: Say) -> 
         report=report,
     )
 
+    if not is_main():
+        return {}
     round_to_half(network)
     settled = calibrate(network.eval(), tokenizer, ranks, labelled, options.seed)
     round_to_half(network)
@@ -108,7 +113,9 @@ def train_bag(
 ) -> None:
     """Train the bag of k-mers and put it into the network."""
     crossing = int(network.config.get("crossing_kmers", 0))
-    bag = Bag(tokenizer.vocabulary_size, int(network.config["hidden_size"]), sum(network.sizes), crossing).to(device)
+    bag = Bag(
+        tokenizer.vocabulary_size, int(network.config["hidden_size"]), sum(network.sizes), crossing, options.phases
+    ).to(device)
     size = min(256, max(len(corpus) // 8, 1))
     steps = max(round(options.bag_epochs * len(corpus) / size), 1)
     fit(

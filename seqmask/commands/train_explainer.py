@@ -39,6 +39,7 @@ from seqmask.sequences.records import Record
 from seqmask.training.dataset import Corpus, batches
 from seqmask.training.fit import Checkpoints, Progress, Schedule, fit
 from seqmask.training.objectives import FORMS, KINDS, TARGETS, ExplainerObjective, Terms
+from seqmask.training.processes import first_ones, in_each_process, is_main
 from seqmask.version import version
 
 REPORT = "classifier-report.json"
@@ -94,6 +95,7 @@ class Validation:
         return chosen
 
 
+@in_each_process
 def train_explainer(
     options: ExplainerOptions, report: Callable[[Progress], None], say: Callable[[str], None]
 ) -> dict[str, Any]:
@@ -105,7 +107,7 @@ def train_explainer(
     if options.target == "true" and options.labels is None:
         raise UsageError("--target true needs --labels")
     prepare_output(options.output, options.force, options.resume)
-    device, precision = options_of(options.compute)
+    device, precision = first_ones(options_of(options.compute))
     model = load_classifier(options.classifier)
     law = crop_law(options.min_crop, model.tokenizer.max_length(model.network.max_tokens))
     model.network.to(device)
@@ -145,6 +147,8 @@ def train_explainer(
     validation = Validation(scorer, own if truth is None else truth[scorer.rows], Wanted(options.min_agreement))
 
     def validate(step: int) -> None:
+        if not is_main():
+            return
         for point in validation(explainer, step):
             say(f"step {step}: {described(point, model.ranks.names)}")
 
@@ -175,6 +179,8 @@ def train_explainer(
     )
     if weights_sha256(model.network) != before:
         raise SeqmaskError("the frozen classifier's weights changed during training: this is a bug, please report it")
+    if not is_main():
+        return {}
     return finish(explainer, model, operator, validation, options, history, say)
 
 

@@ -70,7 +70,8 @@ def truth_report(
         "ranks": {},
     }
     for r, name in enumerate(names):
-        if tracks > 1 or any((item.of(name) != item.every).any() for item in truths):
+        there = any(item.of(name).any() for item in truths)
+        if there and (tracks > 1 or any((item.of(name) != item.every).any() for item in truths)):
             column = r if tracks > 1 else 0
             result["ranks"][name] = report(name, np.array([r]), [mask[:, column] for mask in masks])
     return result

@@ -11,14 +11,13 @@ from numpy.typing import NDArray
 
 from seqmask.evaluation import ranking
 from seqmask.evaluation.intervals import BedInterval, track_of
-from seqmask.evaluation.metrics import bootstrap_interval
+from seqmask.evaluation.metrics import estimate
 from seqmask.evaluation.simulate import DECOY, LONE
 from seqmask.labels import ALIASES
 from seqmask.sequences.spans import Spans, spread
 
 Floats = NDArray[np.float32] | NDArray[np.float64]
 Bools = NDArray[np.bool_]
-Interval = tuple[float, float]
 
 LEVELS = ("token", "nt")
 
@@ -114,9 +113,9 @@ def score_truth(
     result: dict[str, Any] = {"sequences": len(rows["token"])}
     for level in LEVELS:
         table = np.array(rows[level]).reshape(-1, len(FIGURES))
-        result[level] = {name: mean_figure(table[:, i], seed) for i, name in enumerate(FIGURES)}
         if np.isnan(threshold):
-            result[level]["iou"] = mean_figure(np.full(0, np.nan), seed)
+            table[:, list(FIGURES).index("iou")] = np.nan
+        result[level] = {name: estimate(table[:, i], seed) for i, name in enumerate(FIGURES)}
     return result
 
 
@@ -129,10 +128,3 @@ def at_levels(scores: Floats, spans: Spans, truth: Bools, decoy: Bools) -> dict[
         "token": (scores, true_tokens, ranking.token_truth(decoy, spans) & ~true_tokens),
         "nt": (track[covered], truth[covered], decoy[covered]),
     }
-
-
-def mean_figure(values: NDArray[np.float64], seed: int) -> dict[str, Any]:
-    """`mean` of one figure a sequence (n,), NaN left out, and its 95 % bootstrap `interval`."""
-    known = values[~np.isnan(values)]
-    low, high = bootstrap_interval(known, seed)
-    return {"mean": float(known.mean()) if known.size else float("nan"), "interval": [low, high]}

@@ -34,18 +34,28 @@ def pooled(
     share at least `overlap` nt.
     """
     tokenizer, limit = classifier.tokenizer, classifier.network.max_tokens
-    records: list[Record] = []
-    index: list[int] = []
+    for group in grouped(numbered, classifier, overlap, frames):
+        index, records = zip(*group, strict=True)
+        yield make_pool(records, index, tokenizer, limit, overlap, frames)
+
+
+def grouped(
+    numbered: Iterable[tuple[int, Record]], classifier: ClassifierModel, overlap: int, frames: int = 1
+) -> Iterator[list[tuple[int, Record]]]:
+    """The records of each pool. What is computed together decides the last bits of a result: shards end where a pool
+    does, and so does what a stopped run has done.
+    """
+    tokenizer, limit = classifier.tokenizer, classifier.network.max_tokens
+    group: list[tuple[int, Record]] = []
     count = 0
     for ordinal, record in numbered:
-        records.append(record)
-        index.append(ordinal)
+        group.append((ordinal, record))
         count += max(count_windows(len(record.sequence), tokenizer, limit, overlap, frames), 1)
         if count >= POOL_WINDOWS:
-            yield make_pool(records, index, tokenizer, limit, overlap, frames)
-            records, index, count = [], [], 0
-    if records:
-        yield make_pool(records, index, tokenizer, limit, overlap, frames)
+            yield group
+            group, count = [], 0
+    if group:
+        yield group
 
 
 def classify_step(classifier: Classifier, operator: str) -> Step:
@@ -58,13 +68,19 @@ def classify_step(classifier: Classifier, operator: str) -> Step:
     return step
 
 
-def check_step(classifier: Classifier, operator: str) -> Step:
-    """Engine step: logits (B, 2 C), under the mask of each item and under its inverse, in one pass."""
+def check_step(classifier: Classifier, operator: str, stacked: bool) -> Step:
+    """Engine step: logits (B, 2 C), under the mask of each item and under its inverse.
+
+    stacked: both in one pass, which is half the launches on a GPU. On a CPU it gains nothing, and rounding follows the
+    size of the batch: one after the other, the logits are those of the same batch under one mask, bit by bit.
+    """
 
     def step(batch: Batch) -> tuple[Tensor | None, Tensor | None]:
-        both = torch.cat([batch.values[0], 1 - batch.values[0]])
-        logits = classifier(batch.ids.repeat(2, 1), batch.attention.repeat(2, 1), both, operator)
-        return torch.cat(logits.chunk(2), dim=1), None
+        ids, attention, (mask,) = batch.ids, batch.attention, batch.values
+        if stacked:
+            both = classifier(ids.repeat(2, 1), attention.repeat(2, 1), torch.cat([mask, 1 - mask]), operator)
+            return torch.cat(both.chunk(2), dim=1), None
+        return torch.cat([classifier(ids, attention, part, operator) for part in (mask, 1 - mask)], dim=1), None
 
     return step
 
@@ -94,10 +110,23 @@ def check_pool(
     pool: Pool, classifier: Classifier, engine: Engine, mask: NDArray[np.float32], operator: str
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Logits (n, C) of records under the mask (T,) of their tokens, and under 1 - mask."""
-    width = sum(classifier.sizes)
-    found = engine.run_all(check_step(classifier, operator), Items(pool.ids, pool.offsets, (mask,)), copies=2)
+    width, stacked = sum(classifier.sizes), engine.device.type != "cpu"
+    items = Items(pool.ids, pool.offsets, (mask,))
+    found = engine.run_all(check_step(classifier, operator, stacked), items, copies=2 if stacked else 1)
     both = mean_over_windows(pool, found.window, 2 * width)
     return both[:, :width], both[:, width:]
+
+
+def check_ranks(
+    pool: Pool, model: Model, engine: Engine, hard: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """`check_pool` of hard masks (T, tracks): with one a rank, the logits of each rank are those under its own mask."""
+    network = model.classifier.network
+    found = [check_pool(pool, network, engine, np.ascontiguousarray(track), model.operator) for track in hard.T]
+    kept, inverse = found[0]
+    for columns, (own_kept, own_inverse) in zip(model.classifier.ranks.slices, found, strict=False):
+        kept[:, columns], inverse[:, columns] = own_kept[:, columns], own_inverse[:, columns]
+    return kept, inverse
 
 
 def mean_over_windows(pool: Pool, logits: NDArray[np.float32] | None, width: int) -> NDArray[np.float32]:
@@ -156,8 +185,7 @@ def explain_pool(pool: Pool, model: Model, engine: Engine, check: bool, tau: flo
     mask = mask_pool(pool, model.explainer, engine, targets)
     kept = inverse = None
     if check:
-        hard = (mask.max(axis=1) >= tau).astype(np.float32)
-        kept, inverse = check_pool(pool, classifier, engine, hard, model.operator)
+        kept, inverse = check_ranks(pool, model, engine, (mask >= np.float32(tau)).astype(np.float32))
         kept[nothing] = inverse[nothing] = np.nan
     targets[nothing] = -1
     order = pool.order()
@@ -231,9 +259,8 @@ def classify(
     """`classify_pool` of records as windows. masks: one (T,) array a window and record, 1 = kept; None = unmasked."""
     mask = None
     if masks is not None:
-        mask = np.concatenate([np.zeros(0), *(window for of_record in masks for window in of_record)]).astype(
-            np.float32
-        )
+        parts = [window for of_record in masks for window in of_record]
+        mask = np.concatenate([np.zeros(0, np.float32), *parts], dtype=np.float32, casting="same_kind")
     return classify_pool(as_pool(pool), classifier, engine, mask, operator)
 
 

@@ -15,7 +15,7 @@ DEPTH = 2  # items that wait between two stages: enough to keep both busy, and l
 PATIENCE = 1.0  # seconds that a reader gets to stop; one that waits for a silent pipe is left behind
 
 
-class Stopped(Exception):
+class Stopped(Exception):  # noqa: N818 - nothing is wrong with who gets it
     """Another stage has failed, or nobody wants the rest."""
 
 

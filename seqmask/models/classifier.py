@@ -31,7 +31,10 @@ class Classifier(nn.Module):
     @property
     def max_tokens(self) -> int:
         """The longest sequence that the encoder takes, in tokens."""
-        return int(self.config["max_position_embeddings"])
+        positions = int(self.config["max_position_embeddings"])
+        if self.config["model_type"] == "esm" and self.config.get("position_embedding_type", "absolute") == "absolute":
+            positions -= int(self.config["pad_token_id"]) + 1  # ESM counts positions from there on
+        return positions
 
     def forward(self, ids: Tensor, attention: Tensor, mask: Tensor | None = None, operator: str = "") -> Tensor:
         """Logits (B, C) float32. ids (B, T) int64, attention (B, T) bool, mask (B, T) in [0, 1] or None = all kept.

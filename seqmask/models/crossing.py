@@ -17,11 +17,14 @@ class CrossingEmbedding(nn.Embedding):
     neighbour is shown (`visible`): of a hidden token nothing can be read next door. Across special tokens there is
     none.
 
+    phases: with 3, k-mers are weighted, dimension by dimension, by their place in the token modulo 3, so that where k
+    is a multiple of 3 coding sequence can be read by codon position; 1 = they are not.
+
     Where the last token overlaps the one before it (a length that is no multiple of k), the k-mers between these two
     are not those of the sequence.
     """
 
-    def __init__(self, vocabulary: int, width: int, k: int) -> None:
+    def __init__(self, vocabulary: int, width: int, k: int, phases: int = 1) -> None:
         super().__init__(vocabulary, width)
         if k < 2 or vocabulary != len(SPECIALS) + 4**k:
             raise ValueError(
@@ -29,6 +32,10 @@ class CrossingEmbedding(nn.Embedding):
             )
         self.k = k
         self.visible: Tensor | None = None
+        if phases > 1:
+            self.phases = nn.Parameter(phase_weights(phases, width))
+        else:
+            self.register_parameter("phases", None)
 
     def forward(self, ids: Tensor) -> Tensor:
         """Embeddings (B, T, D). ids (B, T) int64; `visible` (B, T) in [0, 1], or None = every token is shown."""
@@ -36,10 +43,23 @@ class CrossingEmbedding(nn.Embedding):
         weights = there.to(self.weight.dtype)
         if self.visible is not None:
             weights = weights * self._neighbours_shown(self.visible.to(weights.dtype))
-        summed = F.embedding_bag(
-            kmers.flatten(0, 1), self.weight, per_sample_weights=weights.flatten(0, 1) * self.k**-0.5, mode="sum"
+        weights = weights * self.k**-0.5
+        if self.phases is None:
+            return self._sum(kmers, weights)
+        count = len(self.phases)
+        return torch.stack(
+            [
+                self._sum(kmers[..., i::count], weights[..., i::count]) * self.phases[i]
+                for i in range(min(count, self.k))
+            ]
+        ).sum(dim=0)
+
+    def _sum(self, kmers: Tensor, weights: Tensor) -> Tensor:
+        """Weighted sums (B, T, D) over the last axis of k-mers and weights (B, T, n)."""
+        found = F.embedding_bag(
+            kmers.flatten(0, 1), self.weight, per_sample_weights=weights.flatten(0, 1).contiguous(), mode="sum"
         )
-        return summed.view(*ids.shape, -1)
+        return found.view(*kmers.shape[:2], -1)
 
     def _neighbours_shown(self, shown: Tensor) -> Tensor:
         """To which degree (B, T, k) the neighbour is shown that a k-mer reaches into; shown (B, T)."""
@@ -47,6 +67,13 @@ class CrossingEmbedding(nn.Embedding):
         after = F.pad(shown, (0, 1))[:, 1:]
         left = self.k // 2
         return torch.stack([before] * left + [own] + [after] * (self.k - 1 - left), dim=-1)
+
+
+def phase_weights(phases: int, width: int) -> Tensor:
+    """Where `CrossingEmbedding` starts: (phases, width), each dimension leaning to one phase, with mean 1 over them."""
+    own = torch.arange(width) % phases == torch.arange(phases)[:, None]
+    lean = 0.5
+    return torch.where(own, 1 + lean, 1 - lean / (phases - 1))
 
 
 def crossing_kmers(ids: Tensor, k: int) -> tuple[Tensor, Tensor]:

@@ -25,10 +25,13 @@ SIZES = {
 }
 
 
-def configuration(size: str, vocabulary_size: int, max_tokens: int, crossing: int = 0) -> dict[str, Any]:
+def configuration(
+    size: str, vocabulary_size: int, max_tokens: int, crossing: int = 0, phases: int = 1
+) -> dict[str, Any]:
     """Configuration of a new BERT encoder as a JSON object. size: a key of SIZES.
 
-    crossing: k, where tokens also read the k-mers that cross into the next one (`CrossingEmbedding`); 0 = they do not.
+    crossing: k, where tokens also read the k-mers that cross into their neighbours (`CrossingEmbedding`); 0 = they do
+    not. phases: as there.
     """
     if size not in SIZES:
         raise SeqmaskError(f"unknown size {size!r}; expected one of {', '.join(SIZES)}")
@@ -43,7 +46,7 @@ def configuration(size: str, vocabulary_size: int, max_tokens: int, crossing: in
         "hidden_dropout_prob": 0.0,
         "attention_probs_dropout_prob": 0.0,
         "layer_norm_eps": 1e-5,  # BERT's 1e-12 makes the gradient of LN at a hidden (zero) token explode
-        **({"crossing_kmers": crossing} if crossing else {}),
+        **({"crossing_kmers": crossing, "crossing_phases": phases} if crossing else {}),
     }
 
 
@@ -55,11 +58,17 @@ def build(config: dict[str, Any], attention: str = "sdpa") -> nn.Module:
     package, config_name, model_name, extra = _ARCHITECTURES[kind]
     config_class = getattr(importlib.import_module(f"{package}.configuration_{kind}"), config_name)
     model_class = getattr(importlib.import_module(f"{package}.modeling_{kind}"), model_name)
-    values = {key: value for key, value in config.items() if key not in ("model_type", "crossing_kmers")}
+    values = {
+        key: value for key, value in config.items() if key not in ("model_type", "crossing_kmers", "crossing_phases")
+    }
     settings = config_class(**values, attn_implementation=attention)
     encoder: nn.Module = model_class(settings, **extra)
+    if kind == "esm":
+        encoder.contact_head = None  # type: ignore[assignment]  # never asked for, and of a size with the layers
     if config.get("crossing_kmers"):
-        words = CrossingEmbedding(config["vocab_size"], config["hidden_size"], config["crossing_kmers"])
+        words = CrossingEmbedding(
+            config["vocab_size"], config["hidden_size"], config["crossing_kmers"], config.get("crossing_phases", 1)
+        )
         words.weight.data.copy_(encoder.embeddings.word_embeddings.weight)  # type: ignore[union-attr, arg-type]
         encoder.embeddings.word_embeddings = words  # type: ignore[union-attr]
     return encoder

@@ -23,7 +23,8 @@ class Annotated:
     the flat tracks are cut into runs in one go, and no run crosses from one record into the next.
 
     ranks: their names and classes. rank: the one that names a shared mask and that `shown` belongs to.
-    explanations: the n records with what the model says of them. starts (n,) int64: first flat position of each. stops (n,) int64: one past its last nt.
+    explanations: the n records with what the model says of them. starts (n,) int64: first flat position of each.
+    stops (n,) int64: one past its last nt.
     tracks (G, L + n) float32: importance of each nt, NaN where no token covers it. kept (G, L + n) bool: track >= tau.
     shown: the track, of the G, that FASTA, kept_fraction and mean_importance are about.
     kept_fraction (n,) float32: kept nt over covered nt. mean_importance (n,) float32: mean of the track over covered
@@ -79,8 +80,8 @@ def annotate(
 
     tau: a nucleotide is kept if its track is at least that. rank: index of the rank that names a shared mask, and whose
     own track is shown where each rank has one; the last, finest one by default. min_confidence: classes below are not
-    named. The result for a record does not depend
-    on what else is in the batch. Memory is about 40 bytes a nucleotide; all nt together must be below 2**31.
+    named. The result for a record does not depend on what else is in the batch. Memory is about 40 bytes a nucleotide;
+    all nt together must be below 2**31.
     """
     if not isinstance(explanations, Explanations):
         explanations = Explanations.of(explanations)

@@ -9,7 +9,7 @@ import numpy as np
 from seqmask.results.annotated import Annotated, Runs
 from seqmask.results.files import Writable
 from seqmask.results.predictions import UNCLASSIFIED, UNSURE
-from seqmask.results.text import bed_name, encode
+from seqmask.results.text import bed_name, encode, integers
 
 SCORE_MAX: Final = 1000
 # From light to dark; genome browsers advise eight colours at most. The eight steps of viridis, distinct to all eyes.
@@ -23,6 +23,8 @@ COLOURS: Final = (
     "70,51,127",
     "68,1,84",
 )
+SCORES: Final = tuple(map(str, range(SCORE_MAX + 1)))
+ITEM_RGB: Final = tuple(COLOURS[score * len(COLOURS) // (SCORE_MAX + 1)] for score in range(SCORE_MAX + 1))
 
 
 def write(sink: Writable, batch: Annotated) -> None:
@@ -53,9 +55,8 @@ def _lines(batch: Annotated, runs: Runs, rank: int) -> list[str]:
     names = [taxa[k] for k in np.where(unsure, UNSURE, explained).tolist()]
     chroms = [record.name for record in batch.explanations.records]
     scores = np.clip(np.rint(runs.means * SCORE_MAX), 0, SCORE_MAX).astype(np.int64)
-    colours = scores * len(COLOURS) // (SCORE_MAX + 1)
-    columns = zip(runs.records.tolist(), *runs.spans.T.tolist(), scores.tolist(), colours.tolist(), strict=True)
+    starts, ends = integers(runs.spans[:, 0]), integers(runs.spans[:, 1])
     return [
-        f"{chroms[i]}\t{start}\t{end}\t{names[i]}\t{score}\t.\t{start}\t{end}\t{COLOURS[colour]}\n"
-        for i, start, end, score, colour in columns
+        f"{chroms[i]}\t{start}\t{end}\t{names[i]}\t{SCORES[score]}\t.\t{start}\t{end}\t{ITEM_RGB[score]}\n"
+        for i, start, end, score in zip(runs.records.tolist(), starts, ends, scores.tolist(), strict=True)
     ]

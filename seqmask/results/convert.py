@@ -50,7 +50,7 @@ def tokens(results: Results, names: Collection[str] = ()) -> Iterator[Tokens]:
         offsets = results.column("records/token_offset", start, stop + 1)
         first, last = int(offsets[0]), int(offsets[-1])
         spans = np.stack([results.column(f"tokens/{end}", first, last) for end in ("start", "end")], axis=1)
-        importance = results.column("tokens/importance", first, last).reshape(len(spans), -1)
+        importance = results.column("tokens/importance", first, last).reshape(len(spans), results.tracks)
         lengths = results.column("records/length", start, stop).tolist()
         indices = results.column("records/index", start, stop).tolist()
         bounds = (offsets - first).tolist()
@@ -103,7 +103,9 @@ def write_bigwig(target: Target, results: Results, column: int, names: Collectio
     except ImportError as error:
         raise SeqmaskError("bigWig needs pybigtools: pip install 'seqmask-xai[bigwig]'") from error
     sizes: dict[str, int] = {}
+    covered = False
     for record in tokens(results, names):
+        covered = covered or len(record.spans) > 0
         if record.name in sizes:
             raise InputError(
                 results.path, f"two records {record.name!r}", remedy="a bigWig needs unique names; take bedGraph"
@@ -120,7 +122,7 @@ def write_bigwig(target: Target, results: Results, column: int, names: Collectio
         except BaseException as error:  # the library would print it and go on
             failed.append(error)
 
-    if not results.n_tokens:
+    if not covered:
         raise InputError(results.path, "no record has a mask", expected="some importance: a bigWig cannot be empty")
     named = Path(f"{target.working}.bw")  # the library goes by the suffix
     try:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from seqmask.results.annotated import Annotated
 from seqmask.results.files import Writable
-from seqmask.results.predictions import UNCLASSIFIED
+from seqmask.results.predictions import UNCLASSIFIED, VERDICTS, verdicts
 from seqmask.results.text import decimals, encode, one_word
 from seqmask.sequences.explanations import Status
 
 WIDTH: Final = 60
+NEWLINE: Final = np.uint8(ord("\n"))
 
 
 def write(sink: Writable, batch: Annotated, *, hard_mask: bool) -> None:
@@ -21,31 +23,41 @@ def write(sink: Writable, batch: Annotated, *, hard_mask: bool) -> None:
     Kept nucleotides are upper case; all others lower case, or N with `hard_mask`. A record without mask keeps nothing,
     and its header says why; one without sequence is its header only. Raises OSError.
     """
-    body = _body(batch, hard_mask)
-    lines: list[str] = []
-    bounds = zip(
-        batch.explanations.records, _annotations(batch), batch.starts.tolist(), batch.stops.tolist(), strict=True
+    text, starts, ends = _bodies(batch, hard_mask)
+    columns = batch.explanations.records, _annotations(batch), starts.tolist(), ends.tolist()
+    sink.write(
+        encode(
+            "".join(
+                [
+                    f">{record.description} {annotation}\n{text[start:end]}"
+                    for record, annotation, start, end in zip(*columns, strict=True)
+                ]
+            )
+        )
     )
-    for record, annotation, start, stop in bounds:
-        lines.append(f">{record.description} {annotation}")
-        if start < stop:
-            last = stop - (stop - start - 1) % WIDTH - 1
-            lines += [body[at : at + WIDTH] for at in range(start, last, WIDTH)]
-            lines.append(body[last:stop])
-    lines.append("")
-    sink.write(encode("\n".join(lines)))
 
 
-def _body(batch: Annotated, hard_mask: bool) -> str:
-    """All sequences in the layout of the batch: one letter between two records, which is never printed."""
+def _bodies(batch: Annotated, hard_mask: bool) -> tuple[str, NDArray[np.int64], NDArray[np.int64]]:
+    """All sequences, wrapped, end to end; where the lines of each record start and end in that text (n,)."""
     joined = "\n".join([*[record.sequence for record in batch.explanations.records], ""]).encode("ascii")
     upper = np.frombuffer(joined.upper(), dtype=np.uint8)
     rest = np.uint8(ord("N")) if hard_mask else np.frombuffer(joined.lower(), dtype=np.uint8)
-    return np.where(batch.kept[batch.shown], upper, rest).tobytes().decode("ascii")
+    letters = np.where(batch.kept[batch.shown], upper, rest)
+    letters[batch.stops] = NEWLINE
+    lengths = batch.stops - batch.starts
+    breaks = np.maximum(lengths - 1, 0) // WIDTH  # within each record, before more letters
+    before = np.cumsum(breaks) - breaks
+    ordinal = np.arange(breaks.sum()) - np.repeat(before, breaks)
+    text = np.insert(letters, np.repeat(batch.starts, breaks) + (ordinal + 1) * WIDTH, NEWLINE)
+    starts = batch.starts + before
+    return text.tobytes().decode("ascii"), starts, starts + lengths + breaks + (lengths > 0)
 
 
 def _annotations(batch: Annotated) -> list[str]:
-    """`seqmask=kept:0.412 rank=taxon(0.99) ...` of each record, `seqmask=status:...` of one without mask."""
+    """`seqmask=kept:0.412 rank=taxon(0.99) ...` of each record, `seqmask=status:...` of one without mask.
+
+    Where masks were checked, ` rank_verdict=holds` after each rank.
+    """
     columns = [[f"seqmask=kept:{kept}" for kept in decimals(batch.kept_fraction, 3)]]
     for column, rank in enumerate(batch.ranks.ranks):
         # What class -1 reaches, the empty name at the end, is never printed
@@ -53,6 +65,10 @@ def _annotations(batch: Annotated) -> list[str]:
         classes = batch.named[:, column].tolist()
         shares = decimals(batch.predicted.confidence[:, column], 2)
         columns.append([f"{taxa[i]}{share})" for i, share in zip(classes, shares, strict=True)])
+        if batch.masked is not None and batch.inverse is not None:
+            seen = batch.masked.classes[:, column], batch.inverse.classes[:, column]
+            codes = verdicts(batch.explained[:, column], *seen).tolist()
+            columns.append([f"{one_word(rank.name)}_verdict={VERDICTS[code]}" for code in codes])
     annotations = list(map(" ".join, zip(*columns, strict=True)))
     for i in np.flatnonzero(batch.explanations.status != Status.ok).tolist():
         annotations[i] = f"seqmask=status:{Status(batch.explanations.status[i]).name}"

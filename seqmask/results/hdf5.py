@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from seqmask.errors import UsageError
 from seqmask.labels import Rank, Ranks
 from seqmask.results.annotated import Annotated
+from seqmask.results.chunks import append
 from seqmask.results.predictions import Predictions
 
 FORMAT: Final = "seqmask-hdf5"
@@ -265,10 +266,7 @@ class Hdf5Writer:
         self._file.move("records/wide", "records/id")
 
     def _extend(self, name: str, values: NDArray[Any]) -> None:
-        dataset = self._file[name]
-        before = len(dataset)
-        dataset.resize(before + len(values), axis=0)
-        dataset[before:] = values
+        append(self._file[name], values)
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ NOT_NECESSARY: Final = "not_necessary"
 VERDICTS: Final = (HOLDS, NOT_SUFFICIENT, NOT_NECESSARY, "")
 UNCLASSIFIED: Final = "unclassified"  # what is printed for a class that is not confident enough
 UNSURE: Final = -2  # the class that stands for it: of a list of names that reaches the last but one, unknown the last
-PART: Final = 64  # records at a time: what they need stays in the processor's cache
+PART: Final = 1 << 17  # logits at a time: what they need stays in the processor's cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,9 @@ def predict(logits: NDArray[np.float32], known: NDArray[np.bool_], ranks: Ranks)
     """Predictions of n records from their logits (n, C); -1 and NaN in every rank where not known (n,)."""
     classes = np.full((len(logits), len(ranks.ranks)), UNKNOWN, dtype=np.int64)
     confidence = np.full(classes.shape, np.nan, dtype=np.float32)
-    for start in range(0, len(logits), PART):
-        rows = start + np.flatnonzero(known[start : start + PART])
+    size = max(PART // logits.shape[1], 1)
+    for start in range(0, len(logits), size):
+        rows = start + np.flatnonzero(known[start : start + size])
         classes[rows], confidence[rows] = confidences(logits[rows], ranks)
     return Predictions(classes, confidence)
 

@@ -58,7 +58,7 @@ def parse(text: str) -> tuple[int, int]:
 
 
 def bounds(number: int, of: int, total: int) -> tuple[int, int]:
-    """Records start to stop of shard `number`: contiguous parts, so that joining outputs is putting them in order."""
+    """Items start to stop of shard `number`: contiguous parts, so that joining outputs is putting them in order."""
     return (number - 1) * total // of, number * total // of
 
 

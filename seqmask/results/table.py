@@ -10,7 +10,7 @@ from seqmask.labels import Ranks
 from seqmask.results.annotated import Annotated
 from seqmask.results.files import Writable
 from seqmask.results.predictions import UNCLASSIFIED, VERDICTS, verdicts
-from seqmask.results.text import cell, decimals, encode
+from seqmask.results.text import cell, decimals, encode, integers
 from seqmask.sequences.explanations import Status
 
 COLUMNS = ("id", "length", "n_tokens", "status", "kept_fraction", "mean_importance")
@@ -42,8 +42,8 @@ def write(sink: Writable, batch: Annotated, *, check: bool) -> None:
 
 def _record_columns(batch: Annotated) -> Iterator[list[str]]:
     yield [record.name for record in batch.explanations.records]
-    yield [str(len(record.sequence)) for record in batch.explanations.records]
-    yield list(map(str, batch.explanations.token_counts.tolist()))
+    yield integers(batch.stops - batch.starts)
+    yield integers(batch.explanations.token_counts)
     yield [_STATUS[status] for status in batch.explanations.status.tolist()]
     yield decimals(batch.kept_fraction, DIGITS)
     yield decimals(batch.mean_importance, DIGITS)

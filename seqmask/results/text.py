@@ -1,9 +1,13 @@
-"""Small pieces of text that the FASTA, BED and TSV writers share, a whole column at a time."""
+"""Small pieces of text that the FASTA, BED and TSV writers share, a whole column at a time.
+
+What turns names into text is cached: the names of classes come again with every batch.
+"""
 
 from __future__ import annotations
 
 import re
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,16 +23,19 @@ def encode(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
+@cache
 def bed_name(text: str) -> str:
     """Printable ASCII without blanks, at most 255 characters: everything else becomes '_'."""
     return _NOT_PRINTABLE.sub("_", text)[:BED_NAME_MAX]
 
 
+@cache
 def one_word(text: str) -> str:
     """Every white space becomes '_'."""
     return _SPACES.sub("_", text)
 
 
+@cache
 def cell(text: str) -> str:
     """A TSV cell: tabs and line breaks become spaces."""
     return _BREAKS.sub(" ", text)
@@ -44,6 +51,18 @@ def decimals(values: NDArray[np.float32], digits: int) -> list[str]:
     scaled = np.where(known, values, 0).astype(np.float64) * 10**digits
     keys = np.where(known, np.clip(np.rint(scaled), 0, 10**digits), -1)
     return [table[key] for key in keys.astype(np.int64).tolist()]
+
+
+def integers(values: NDArray[Any]) -> list[str]:
+    """Integers >= 0 in decimal; small ones are looked up. values (n,)."""
+    if values.max(initial=0) < len(table := _integer_table()):
+        return [table[value] for value in values.tolist()]
+    return list(map(str, values.tolist()))
+
+
+@cache
+def _integer_table() -> tuple[str, ...]:
+    return tuple(map(str, range(1 << 12)))
 
 
 @cache

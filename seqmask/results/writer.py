@@ -166,6 +166,7 @@ class Outputs:
         self._pending_nt += len(explanation.record.sequence)
         if len(self._pending) >= self._limit or self._pending_nt >= BATCH_NUCLEOTIDES:
             self._write_pending()
+            self._checkpoint()
 
     def write_all(self, explanations: Explanations) -> None:
         """Take many records at once, in input order; they are written before this returns. Raises OSError."""
@@ -178,6 +179,7 @@ class Outputs:
             nucleotides += len(record.sequence)
         if start < len(explanations):
             self._write_batch(explanations.part(start, len(explanations)) if start else explanations)
+        self._checkpoint()
 
     def close(self) -> None:
         """Write what is pending, close everything, then give every file its name. Raises OSError."""
@@ -289,15 +291,18 @@ class Outputs:
         if self._journal is not None:
             for record in explanations.records:
                 self._digest = chained(self._digest, record)
-            if time.monotonic() - self._when >= self._interval:
-                self._checkpoint(self._journal)
 
-    def _checkpoint(self, journal: Journal) -> None:
-        """Make what was written safe, then say so."""
+    def _checkpoint(self) -> None:
+        """Make what was written safe, then say so, if it is time to.
+
+        After what the caller has written at once, never within: a resumed run computes the same records together.
+        """
+        if self._journal is None or time.monotonic() - self._when < self._interval:
+            return
         for sink in self._texts.values():
             sink.flush()
         parts = self._parts.checkpoint() if self._parts is not None else 0
         sizes = {kind: sink.written for kind, sink in self._texts.items()}
         self._saved = Checkpoint(self.counts.records, self._digest, sizes, parts, self.counts.to_json())
-        journal.add(self._saved)
+        self._journal.add(self._saved)
         self._when = time.monotonic()

@@ -18,7 +18,8 @@ from seqmask.errors import InputError
 from seqmask.sequences.records import Record
 from seqmask.sequences.tokens import NO_BASE, reverse_complement_codes, to_codes
 
-WORD = 15  # nt of an anchor: two unrelated 16S genes share one in 500 cases
+WORD = 13  # nt of an anchor
+SURE = 15  # nt of a stretch of anchors that is hardly ever chance; where there is one, shorter ones are left out
 TRIM = 3  # nt that an anchor gives back at each end, where it may have run on by chance
 MARGIN = 50  # nt of the reference beyond a loose end of a sequence, for gaps in it
 SCORES = {"match_score": 1.0, "mismatch_score": -1.0, "open_gap_score": -2.5, "extend_gap_score": -0.5}
@@ -33,11 +34,13 @@ class Placement:
 
     positions (L,) int32: reference position (0-based) of each nucleotide, -1 where it has none. They rise, or, where
     the sequence is of the reference's other strand (`reverse`), fall. identity: share of equal nt among those placed.
+    placed: nt placed over the nt of the sequence or of the reference, whichever is shorter.
     """
 
     positions: Positions
     reverse: bool
     identity: float
+    placed: float
 
 
 class Reference:
@@ -74,7 +77,8 @@ class Reference:
         placed = positions >= 0
         same = codes[placed] == self.codes[positions[placed]]
         identity = float((same & (codes[placed] < NO_BASE)).mean()) if placed.any() else 0.0
-        return Placement(positions[::-1].copy() if reverse else positions, reverse, identity)
+        share = float(placed.sum() / min(len(codes), len(self)))
+        return Placement(positions[::-1].copy() if reverse else positions, reverse, identity, share)
 
     def _anchors(self, codes: Codes) -> NDArray[np.int64]:
         """Starts of shared words (n, 2) in sequence and reference, the most that rise in both."""
@@ -84,6 +88,9 @@ class Reference:
         at = np.searchsorted(self._words, words).clip(max=len(self._words) - 1)
         found = np.stack([starts, np.where(self._words[at] == words, self._starts[at], -1)], axis=1)
         found = found[found[:, 1] >= 0]
+        runs = np.split(np.arange(len(found)), _breaks(found))
+        sure = np.concatenate([np.full(len(run), len(run) + WORD > SURE) for run in runs])
+        found = found[sure] if sure.any() else found
         return found[_rising(found[:, 1].tolist())]
 
     def _fill(self, codes: Codes, blocks: list[tuple[int, int, int]]) -> Positions:
@@ -98,8 +105,9 @@ class Reference:
             if last:
                 end = min(begin + _reach(start - here), end)
             part, of_reference = codes[here:start], self.codes[begin:end]
-            for at, on, n in _align(of_reference, part, first, last) if len(part) and len(of_reference) else ():
-                positions[here + at : here + at + n] = np.arange(begin + on, begin + on + n)
+            if len(part) and len(of_reference):
+                at, on = _align(part, of_reference, first, last)
+                positions[here + at] = begin + on
             positions[start : start + size] = np.arange(on_reference, on_reference + size)
             here, there = start + size, on_reference + size
         return positions
@@ -136,12 +144,16 @@ def _rising(values: list[int]) -> list[int]:
     return chain[::-1]
 
 
+def _breaks(anchors: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where words (n, 2) do not go on by one nucleotide in both."""
+    return np.flatnonzero((np.diff(anchors, axis=0) != 1).any(axis=1)) + 1
+
+
 def _blocks(anchors: NDArray[np.int64]) -> list[tuple[int, int, int]]:
     """Exact stretches (start, start in the reference, nt) from words that rise in both, apart from each other."""
-    breaks = np.flatnonzero((np.diff(anchors, axis=0) != 1).any(axis=1)) + 1
     blocks = []
     stop, stop_there = 0, 0
-    for run in np.split(anchors, breaks):
+    for run in np.split(anchors, _breaks(anchors)):
         start, on_reference = (run[0] + TRIM).tolist()
         end = int(run[-1, 0]) + WORD - TRIM
         overlap = max(stop - start, stop_there - on_reference, 0)
@@ -152,15 +164,33 @@ def _blocks(anchors: NDArray[np.int64]) -> list[tuple[int, int, int]]:
     return blocks
 
 
-def _align(reference: Codes, part: Codes, free_left: bool, free_right: bool) -> list[tuple[int, int, int]]:
-    """Gapless stretches (start in the part, start in the reference, nt) of the best global alignment."""
+def _align(part: Codes, reference: Codes, free_left: bool, free_right: bool) -> tuple[Positions, Positions]:
+    """Letters of the part and of the reference that stand together (n,) each, in the best global alignment.
+
+    Towards a free end it goes no farther than it pays.
+    """
     aligner: Any = PairwiseAligner(mode="global", **SCORES)
     if free_left:
         aligner.left_gap_score = 0.0
     if free_right:
         aligner.right_gap_score = 0.0
-    found = aligner.align(_letters(reference), _letters(part))[0].aligned
-    return [(int(at), int(on), int(end - on)) for (on, end), (at, _) in zip(*found, strict=True)]
+    spans = aligner.align(_letters(reference), _letters(part))[0].aligned
+    on, at = (np.concatenate([np.arange(*span, dtype=np.int32) for span in of]) for of in spans)
+    if free_left:
+        size = _paying(len(part) - 1 - at[::-1], len(reference) - 1 - on[::-1], (part[at] == reference[on])[::-1])
+        return at[len(at) - size :], on[len(on) - size :]
+    if free_right:
+        size = _paying(at, on, part[at] == reference[on])
+        return at[:size], on[:size]
+    return at, on
+
+
+def _paying(at: Positions, on: Positions, same: NDArray[np.bool_]) -> int:
+    """How many columns, from the anchor at -1 on, make the best score; at, on (n,): letters from the anchor."""
+    gaps = np.stack([np.diff(of, prepend=np.int32(-1)) - 1 for of in (at, on)])
+    cost = np.where(gaps > 0, SCORES["open_gap_score"] + SCORES["extend_gap_score"] * (gaps - 1), 0).sum(axis=0)
+    total = np.cumsum(np.where(same, SCORES["match_score"], SCORES["mismatch_score"]) + cost)
+    return int(total.argmax()) + 1 if total.size and total.max() > 0 else 0
 
 
 def _letters(codes: Codes) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
 from seqmask.errors import InputError
 from seqmask.sequences.parse import parse
@@ -36,14 +37,17 @@ class Record:
     path: str = STDIN
 
 
-def read(paths: Sequence[str | Path]) -> Iterator[Record]:
-    """Yield the records of several files, in order. Whether every file is there is checked before the first is read."""
+def read(paths: Sequence[str | Path], watch: Callable[[BinaryIO], None] = lambda raw: None) -> Iterator[Record]:
+    """Yield the records of several files, in order. Whether every file is there is checked before the first is read.
+
+    watch: see `source.open_source`.
+    """
     names = [str(path) for path in paths]
     if names.count(STDIN) > 1:
         raise InputError(STDIN, "standard input is named twice", remedy="name it once")
     for name in names:
         check_readable(name)
-    return _read_all(names)
+    return _read_all(names, watch)
 
 
 def check_nucleotides(record: Record) -> None:
@@ -79,11 +83,11 @@ def checked(records: Iterable[Record], most: int = 1024) -> Iterator[Record]:
         ended = len(block) < most
 
 
-def _read_all(paths: Sequence[str]) -> Iterator[Record]:
+def _read_all(paths: Sequence[str], watch: Callable[[BinaryIO], None]) -> Iterator[Record]:
     new = object.__new__  # and six assignments: a third less than a call of the class
     for path in paths:
         with ExitStack() as stack:
-            for rows in parse(path, open_source(path, stack)):
+            for rows in parse(path, open_source(path, stack, watch)):
                 for name, description, sequence, qualities, line in rows:
                     record = new(Record)
                     record.name = name

@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections import deque
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias, cast
 
@@ -41,10 +42,11 @@ def check_readable(path: str) -> None:
         raise InputError(path, "permission denied", remedy="check its permissions")
 
 
-def open_source(path: str, stack: ExitStack) -> Source:
+def open_source(path: str, stack: ExitStack, watch: Callable[[BinaryIO], None] = lambda raw: None) -> Source:
     """Decompressed bytes of a file or of stdin ('-'); what is opened here is closed by the stack.
 
-    A read returns what is there: it waits for a first byte, never for a full buffer.
+    A read returns what is there: it waits for a first byte, never for a full buffer. watch: gets a file as it is
+    before decompression, to see how far it is read.
     """
     raw: BinaryIO
     if path == STDIN:
@@ -55,6 +57,7 @@ def open_source(path: str, stack: ExitStack) -> Source:
     else:
         try:
             raw = stack.enter_context(io.FileIO(path))
+            watch(raw)
         except OSError as error:
             raise _unreadable(path, error) from error
     guarded, head = _Guarded(path, raw), b""

@@ -25,12 +25,14 @@ from seqmask.training.losses import classification
 class Bag(nn.Module):
     """logits = heads(mean over tokens of LN(embedding)); LN without scale and shift.
 
-    crossing: k, where a token's embedding also reads the k-mers that cross into the next one; 0 = it does not.
+    crossing, phases: as of `configuration`.
     """
 
-    def __init__(self, vocabulary: int, width: int, classes: int, crossing: int = 0) -> None:
+    def __init__(self, vocabulary: int, width: int, classes: int, crossing: int = 0, phases: int = 1) -> None:
         super().__init__()
-        self.embedding = CrossingEmbedding(vocabulary, width, crossing) if crossing else nn.Embedding(vocabulary, width)
+        self.embedding: nn.Embedding = (
+            CrossingEmbedding(vocabulary, width, crossing, phases) if crossing else nn.Embedding(vocabulary, width)
+        )
         nn.init.normal_(self.embedding.weight, std=1.0)
         self.head = nn.Linear(width, classes)
 
@@ -124,6 +126,8 @@ def start_as_bag(classifier: Classifier, bag: Bag) -> None:
         table = bag.embedding.weight
         if isinstance(bag.embedding, CrossingEmbedding):
             table = table / table.square().mean().sqrt()
+            if bag.embedding.phases is not None:
+                embeddings.word_embeddings.phases.copy_(bag.embedding.phases)  # type: ignore[union-attr, operator]
         else:
             table = F.layer_norm(table, (table.shape[1],))
         embeddings.word_embeddings.weight.copy_(table)  # type: ignore[union-attr, operator]

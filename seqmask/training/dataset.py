@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from seqmask.sequences.tokens import PAD, KmerTokenizer, reverse_complement_codes, to_codes
+from seqmask.sequences.tokens import NO_BASE, PAD, KmerTokenizer, reverse_complement_codes, to_codes
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +61,14 @@ class TrainingBatch:
 
 @dataclass(frozen=True, slots=True)
 class CropLaw:
-    """Crop lengths are log-uniform in [shortest, longest] nt for every class: length must not tell the class."""
+    """Crop lengths are log-uniform in [shortest, longest] nt for every class: length must not tell the class.
+
+    mutated: bases of a crop are replaced by another one at a rate drawn from U(0, mutated).
+    """
 
     shortest: int
     longest: int
+    mutated: float = 0.0
 
     def draw(self, rng: np.random.Generator, lengths: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Random starts and lengths (n,) of one crop in each sequence; a shorter sequence is taken whole."""
@@ -77,7 +81,11 @@ class CropLaw:
 def crop_codes(
     corpus: Corpus, rows: NDArray[np.int64], law: CropLaw, rng: np.random.Generator
 ) -> list[NDArray[np.uint8]]:
-    """One random crop a row, a random half of them reverse-complemented; the crop's start makes the frame random."""
+    """One random crop a row, a random half of them reverse-complemented; the crop's start makes the frame random.
+
+    With `law.mutated` bases are replaced at random: what is learned must not hang on single k-mers of the training
+    species.
+    """
     starts, sizes = law.draw(rng, corpus.codes.lengths[rows])
     starts += corpus.codes.offsets[rows]
     flip = rng.random(len(rows)) < 0.5
@@ -85,7 +93,17 @@ def crop_codes(
     for start, size, turned in zip(starts.tolist(), sizes.tolist(), flip.tolist(), strict=True):
         codes = corpus.codes.values[start : start + size]
         crops.append(reverse_complement_codes(codes) if turned else codes)
-    return crops
+    return [mutate(codes, law.mutated * rng.random(), rng) for codes in crops] if law.mutated else crops
+
+
+def mutate(codes: NDArray[np.uint8], rate: float, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """A copy of base codes (L,) in which each base is, with probability `rate`, one of the three others."""
+    count = rng.binomial(len(codes), rate)
+    where = rng.choice(len(codes), count, replace=False)
+    changed = codes.copy()
+    shifted = (changed[where] + rng.integers(1, 4, count)) % 4
+    changed[where] = np.where(changed[where] < NO_BASE, shifted, changed[where])
+    return changed
 
 
 def pad(rows: Sequence[NDArray[np.int32]]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import signal
@@ -9,14 +10,15 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from seqmask.errors import InputError, SeqmaskError
+from seqmask.errors import InputError, SeqmaskError, StoppedError
+from seqmask.training.processes import anywhere, average_gradients, is_main, start_alike
 
 B = TypeVar("B")
 B_contra = TypeVar("B_contra", contravariant=True)
@@ -136,8 +138,11 @@ class Checkpoints:
     def save(
         self, module: nn.Module, optimizer: torch.optim.Optimizer, step: int, rows: list[dict[str, float]]
     ) -> None:
-        """Write the checkpoint through a temporary name; step: the next one. Nothing where there is no path."""
-        if self.path is None:
+        """Write the checkpoint through a temporary name; step: the next one. Nothing where there is no path.
+
+        Of several processes the first one writes; all of them read.
+        """
+        if self.path is None or not is_main():
             return
         kept, data = self.memory.stored() if self.memory is not None else ({}, None)
         # as bytes in a tensor: the header of a safetensors file has a limit, a long run's rows have none
@@ -158,23 +163,23 @@ def _within(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
 
 
-class _StopSignal(Generic[B]):
-    """SIGTERM asks the loop to write a checkpoint and end (SLURM's way to say that time is up)."""
+class _StopSignal:
+    """SIGTERM and SIGUSR1 ask the loop to write a checkpoint and end (SLURM's ways to say that time is up)."""
 
-    def __enter__(self) -> _StopSignal[B]:
-        self.asked = False
-        try:
-            self.previous = signal.signal(signal.SIGTERM, self._ask)
-        except ValueError:  # not the main thread
-            self.previous = None
+    def __enter__(self) -> _StopSignal:
+        self.by = ""
+        self.previous: dict[int, Any] = {}
+        with contextlib.suppress(ValueError):  # not the main thread
+            for number in (signal.SIGTERM, signal.SIGUSR1):
+                self.previous[number] = signal.signal(number, self._ask)
         return self
 
-    def _ask(self, *_: object) -> None:
-        self.asked = True
+    def _ask(self, number: int, _: object) -> None:
+        self.by = signal.Signals(number).name
 
     def __exit__(self, *_: object) -> None:
-        if self.previous is not None:
-            signal.signal(signal.SIGTERM, self.previous)
+        for number, handler in self.previous.items():
+            signal.signal(number, handler)
 
 
 def fit(
@@ -194,16 +199,18 @@ def fit(
 
     batches(first) yields the batches from step `first` on. autocast() is a context manager for the forward.
     validate(step) is called every `validate_every` steps and after the last one.
-    Raises SeqmaskError when the loss is not finite, or when SIGTERM asked to stop (after writing a checkpoint).
+    Raises SeqmaskError when the loss is not finite, and StoppedError when SIGTERM or SIGUSR1, in any of the processes,
+    asked to stop (after writing a checkpoint).
     """
     checkpoints = checkpoints or Checkpoints()
     module = objective.trained
     parameters = [p for p in module.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
     first, rows = checkpoints.load(module, optimizer)
+    start_alike(module)
     began = saved = time.monotonic()
     done = 0
-    with _StopSignal[B]() as stop:
+    with _StopSignal() as stop:
         for step, batch in zip(range(first, schedule.steps), batches(first), strict=False):
             for group in optimizer.param_groups:
                 group["lr"] = schedule.learning_rate * schedule.factor(step)
@@ -213,6 +220,7 @@ def fit(
                 raise SeqmaskError(f"{name}: the loss is not finite at step {step}; try a lower --learning-rate")
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
+            average_gradients(parameters)
             nn.utils.clip_grad_norm_(parameters, schedule.clip)
             optimizer.step()
             done += size(batch)
@@ -222,9 +230,12 @@ def fit(
             report(Progress(name, step + 1, schedule.steps, rows[-1], done / max(now - began, 1e-9), left))
             if validate and ((validate_every and (step + 1) % validate_every == 0) or step + 1 == schedule.steps):
                 validate(step + 1)
-            if stop.asked or now - saved > checkpoints.minutes * 60:
+            stopping = anywhere(bool(stop.by), loss.device)
+            if stopping or now - saved > checkpoints.minutes * 60:
                 checkpoints.save(module, optimizer, step + 1, rows)
                 saved = now
-            if stop.asked:
-                raise SeqmaskError(f"{name}: stopped by SIGTERM after step {step + 1}; go on with --resume")
+            if stopping:
+                anywhere(True, loss.device)  # nobody leaves before the checkpoint is whole
+                by = stop.by or "a signal to another process"
+                raise StoppedError(f"{name}: stopped by {by} after step {step + 1}; go on with --resume")
     return rows

@@ -22,6 +22,7 @@ from seqmask.training.losses import (
     unlikelihood,
     variation,
 )
+from seqmask.training.processes import by_rows
 
 
 @dataclass(slots=True)
@@ -54,7 +55,7 @@ class ClassifierObjective:
         if rng.random() < self.masked_share:
             mask = torch.from_numpy(random_mask(batch.attention, rng)).to(self.device)
         self.classifier.train()
-        terms = classification(self.classifier.split(self.classifier(ids, attention, mask)), targets)
+        terms = classification(self.classifier.split(by_rows(self.classifier, ids, attention, mask)), targets)
         kind = "full" if mask is None else "masked"
         logged = {f"{kind}_cross_entropy_{i}": float(term.detach()) for i, term in enumerate(terms)}
         return torch.stack(terms).sum(), logged
@@ -131,15 +132,15 @@ class ExplainerObjective:
             torch.from_numpy(a).to(self.device) for a in (batch.ids, batch.attention, batch.targets)
         )
         with torch.no_grad():
-            full = self.classifier.split(self.classifier(ids, attention))
+            full = self.classifier.split(by_rows(self.classifier, ids, attention))
         targets = self.explained(full, labels, generator)
-        keep_logits = self.explainer(ids, attention, targets)
+        keep_logits = by_rows(self.explainer, ids, attention, targets)
         track = torch.randint(keep_logits.shape[2], (len(ids),), generator=generator).to(self.device)
         chosen = keep_logits.gather(2, track.view(-1, 1, 1).expand(-1, keep_logits.shape[1], 1))
         shares = fixed_shares(len(ids), self.terms.area_budget, generator).to(self.device) * (not self.soft)
         mask, inverse = self.draw(chosen, attention, shares, progress, generator)
         both = torch.cat([mask[..., 0], inverse[..., 0]])
-        logits = self.classifier(ids.repeat(2, 1), attention.repeat(2, 1), both, self.operator)
+        logits = by_rows(self.classifier, ids.repeat(2, 1), attention.repeat(2, 1), both, self.operator)
         if keep_logits.shape[2] > 1:  # a track answers for its own rank
             targets = targets.where(torch.arange(targets.shape[1], device=self.device) == track[:, None], -1)
         kept, rest = (self.classifier.split(part) for part in logits.chunk(2))

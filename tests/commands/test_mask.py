@@ -230,8 +230,25 @@ def test_tsv_follows_from_hdf5(masked: Path) -> None:
     assert {" " in row["genus"] for row in table} == {True, False}, "a class name keeps its space"
 
 
+def test_check_is_counted_on_stderr(run: Run, few: Path, tiny_model: Path, tmp_path: Path) -> None:
+    """One line, the counts of each rank, those of TSV and FASTA."""
+    done = run("mask", few, "-m", tiny_model, "--check", "--tsv", tmp_path / "x.tsv", "--fasta", "-")
+    table = rows((tmp_path / "x.tsv").read_text())
+    (line,) = (line for line in done.err.splitlines() if line.startswith("check: "))
+    told = []
+    for rank in RANKS:
+        found = [row[f"{rank}_verdict"] for row in table]
+        assert re.findall(rf" {rank}_verdict=(\w+)", done.text) == found
+        counts = (f"{name} {found.count(name)}" for name in ("holds", "not_sufficient", "not_necessary"))
+        told.append(f"{rank} {', '.join(counts)}")
+    assert line == f"check: {'; '.join(told)}"
+    assert len({row["superkingdom_verdict"] for row in table}) > 1
+
+
 def test_check_is_only_where_it_was_asked_for(run: Run, few: Path, tiny_model: Path, tmp_path: Path) -> None:
-    run("mask", few, "-m", tiny_model, "-o", tmp_path / "x")
+    done = run("mask", few, "-m", tiny_model, "-o", tmp_path / "x")
+    assert "check:" not in done.err
+    assert "verdict" not in (tmp_path / "x.fasta").read_text()
     with h5py.File(tmp_path / "x.h5") as file:
         assert set(file["predictions/genus"]) == {"classes", "taxid", "class", "confidence"}
         assert file["predictions/superkingdom/taxid"][:].tolist() == [2157, 2, 2759, 10239]
@@ -412,15 +429,10 @@ def test_an_error_half_way_leaves_no_file(run: Run, few: Path, tiny_model: Path,
 
 
 def test_ctrl_c(run: Run, few: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = command.explain
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
 
-    def interrupted(*arguments: Any, **options: Any) -> Any:
-        for i, explanation in enumerate(real(*arguments, **options)):
-            if i == 5:
-                raise KeyboardInterrupt
-            yield explanation
-
-    monkeypatch.setattr(command, "explain", interrupted)
+    monkeypatch.setattr(command.Outputs, "write_all", interrupted)
     done = run("mask", "-q", few, "-m", tiny_model, "-o", tmp_path / "x")
-    assert (done.code, done.out, done.err.strip()) == (130, b"", "")
+    assert (done.code, done.out, done.err.strip()) == (130, b"", "seqmask: error: interrupted")
     assert names(tmp_path) == []

@@ -81,7 +81,7 @@ def test_unknown_sequences_are_counted() -> None:
 def test_tracks_cover_what_bedtools_merges(tmp_path: Path, peer: Callable[[str], str]) -> None:
     rng = np.random.default_rng(0)
     starts = np.sort(rng.integers(0, 300, 25))
-    bed = write(tmp_path, "".join(f"a\t{s}\t{s + n}\n" for s, n in zip(starts, rng.integers(0, 20, 25), strict=True)))
+    bed = write(tmp_path, "".join(f"a\t{s}\t{s + n}\n" for s, n in zip(starts, rng.integers(1, 20, 25), strict=True)))
     merged = subprocess.run([peer("bedtools"), "merge", "-i", bed], capture_output=True, text=True, check=True).stdout
     rows = [line.split("\t") for line in merged.splitlines()]
     expected = np.zeros(330, dtype=bool)

@@ -7,7 +7,16 @@ import torch
 
 from seqmask.config import Compute
 from seqmask.errors import SeqmaskError, UsageError
-from seqmask.inference.device import autocast, choose_device, describe, options_of, resolve_precision, set_threads
+from seqmask.inference.batches import CPU_TOKENS, GPU_TOKENS
+from seqmask.inference.device import (
+    autocast,
+    choose_device,
+    describe,
+    options_of,
+    resolve_precision,
+    set_threads,
+    token_budget,
+)
 
 
 @pytest.fixture
@@ -97,3 +106,21 @@ def test_threads() -> None:
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
+
+
+def test_tokens_a_batch_on_a_cpu() -> None:
+    """A feed-forward activation of 32 MiB, and never more than CPU_TOKENS."""
+    cpu = torch.device("cpu")
+    assert token_budget(cpu, {"hidden_size": 192, "intermediate_size": 768}) == CPU_TOKENS
+    assert token_budget(cpu, {"hidden_size": 384}) == CPU_TOKENS
+    assert token_budget(cpu, {"hidden_size": 768}) == 2730  # 32 MiB / (4 bytes * 3072)
+
+
+@pytest.mark.parametrize(("free", "expected"), [(140 << 30, GPU_TOKENS), (1 << 30, 10922), (0, 1)])
+def test_tokens_a_batch_on_a_gpu_follow_its_free_memory(
+    monkeypatch: pytest.MonkeyPatch, free: int, expected: int
+) -> None:
+    """Half of a GiB, for a token of 4 bytes * (8 * 768 + 2 * 3072)."""
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free, 141 << 30))
+    found = token_budget(torch.device("cuda"), {"hidden_size": 768, "intermediate_size": 3072})
+    assert found == expected

@@ -11,8 +11,21 @@ import pytest
 import torch
 
 from seqmask.inference import explain as module
-from seqmask.inference.engine import Engine
-from seqmask.inference.explain import explain, pools, prepare
+from seqmask.inference.engine import Batch, Engine, Items
+from seqmask.inference.explain import (
+    check_pool,
+    check_step,
+    classify,
+    classify_pool,
+    classify_step,
+    explain,
+    mask_pool,
+    pooled,
+    pools,
+    predictions,
+    prepare,
+    window_masks,
+)
 from seqmask.models.checkpoint import Model, load_model
 from seqmask.sequences.explanations import Explanation, Status
 from seqmask.sequences.records import Record
@@ -200,6 +213,70 @@ def test_check_classifies_the_hard_masks(model: Model) -> None:
     np.testing.assert_allclose(found.masked_logits, kept, atol=1e-4)
     np.testing.assert_allclose(found.inverse_logits, rest, atol=1e-4)
     assert np.abs(kept - rest).max() > 0.1
+
+
+def test_masked_and_inverse_in_one_pass_or_two(model: Model) -> None:
+    """What a GPU does and what a CPU does: a doubled batch, within half of the budget, or the same batch twice."""
+    numbered = enumerate(records(*(sequence(70 + i, 60 + 31 * i) for i in range(20)), *ODD))
+    (pool,) = pooled(numbered, model.classifier, OVERLAP, 2)
+    mask = (np.random.default_rng(0).random(len(pool.ids)) < 0.5).astype(np.float32)
+    network = model.classifier.network
+    items = Items(pool.ids, pool.offsets, (mask,))
+    sizes: list[int] = []
+
+    def watched(batch: Batch) -> Any:
+        sizes.append(2 * batch.ids.numel())
+        return check_step(network, model.operator, stacked=True)(batch)
+
+    together = Engine(budget=500).run_all(watched, items, copies=2).window
+    assert max(sizes) <= 500
+    apart = Engine(budget=500).run_all(check_step(network, model.operator, stacked=False), items).window
+    np.testing.assert_allclose(together, apart, atol=1e-4)
+    plain = [
+        Engine(budget=500).run_all(classify_step(network, model.operator), Items(pool.ids, pool.offsets, (m,)))
+        for m in (mask, 1 - mask)
+    ]
+    np.testing.assert_array_equal(apart, np.concatenate([found.window for found in plain], axis=1))
+    kept, inverse = check_pool(pool, network, Engine(budget=500), mask, model.operator)
+    np.testing.assert_array_equal(kept, classify_pool(pool, network, Engine(budget=500), mask, model.operator))
+    np.testing.assert_array_equal(inverse, classify_pool(pool, network, Engine(budget=500), 1 - mask, model.operator))
+
+
+def test_windows_in_lists_are_those_in_columns(model: Model) -> None:
+    """What `evaluate` holds and what `mask` streams: the same logits and masks, bit by bit."""
+    given = records(*(sequence(90 + i, 60 + 131 * i) for i in range(12)), *ODD)
+    prepared = list(prepare(given, model.classifier, OVERLAP, 2))
+    (pool,) = pooled(enumerate(given), model.classifier, OVERLAP, 2)
+    network = model.classifier.network
+    logits = classify_pool(pool, network, Engine())
+    np.testing.assert_array_equal(classify(prepared, network, Engine()), logits)
+    classes = predictions(logits, model.classifier.ranks.slices)
+    masks = window_masks(prepared, model.explainer, Engine(), classes)
+    assert [len(of_record) for of_record in masks] == pool.windows.tolist()
+    flat = mask_pool(pool, model.explainer, Engine(), classes)
+    np.testing.assert_array_equal(np.concatenate([mask for of_record in masks for mask in of_record]), flat)
+    halves = [[np.float32(0.5) * (mask[:, 0] > 0.5) for mask in of_record] for of_record in masks]
+    np.testing.assert_array_equal(
+        classify(prepared, network, Engine(), halves),
+        classify_pool(pool, network, Engine(), np.float32(0.5) * (flat[:, 0] > 0.5)),
+    )
+    nothing = list(prepare(records(*ODD), model.classifier, OVERLAP))
+    assert (classify(nothing, network, Engine(), [[]] * len(ODD)) == 0).all()
+    assert window_masks(nothing, model.explainer, Engine(), classes[: len(ODD)]) == [[]] * len(ODD)
+
+
+def test_a_pulse_before_each_batch(model: Model) -> None:
+    """Between two batches a run can be stopped."""
+    pulses = []
+
+    def pulse() -> None:
+        pulses.append(1)
+        if len(pulses) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(model, records(*(sequence(i, 300) for i in range(10))), Engine(most=1, pulse=pulse))
+    assert len(pulses) == 3
 
 
 def test_the_models_own_threshold_is_the_default(model: Model) -> None:

@@ -1,4 +1,4 @@
-"""k-mers that cross from one token into the next: the right ones are read, and none that reaches into a hidden token."""
+"""k-mers that cross from one token into the next: the right ones are read, and none that reaches a hidden token."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class TestKmers:
         assert kmers[0, 0, 3] == ids_of("ACGTAC", 6)[0, 0]
 
     def test_a_last_token_that_overlaps(self) -> None:
-        """10 nt in tokens of 4: the last one ends with the sequence, and what crosses into it is of both as they stand."""
+        """10 nt in tokens of 4: the last one ends with the sequence; what crosses into it is of both as they stand."""
         sequence = "ACGTTGCAGA"
         ids = ids_of(sequence, 4)
         kmers, there = crossing_kmers(ids, 4)
@@ -170,18 +170,67 @@ class TestEmbedding:
         expected = [True, False, k > 2, False]  # with k = 2 the only crossing k-mer of a token begins before it
         assert (by_shown[0] != 0).tolist() == expected, "of its own token an embedding takes nothing"
 
+    @pytest.mark.parametrize("k", [2, 3, 5, 6])
+    @pytest.mark.parametrize("phases", [2, 3])
+    def test_phases_are_weights_by_the_place_in_the_token(self, k: int, phases: int) -> None:
+        plain = self.embedding(k)
+        words = CrossingEmbedding(len(SPECIALS) + 4**k, 6, k, phases).double()
+        words.weight.data.copy_(plain.weight)
+        ids = ids_of(some_sequence(k, 5), k)
+        assert words.phases.mean(dim=0).tolist() == pytest.approx([1] * 6)
+        assert (words.phases.amax(dim=0) > 1).all()
+        assert not torch.allclose(words(ids), plain(ids))
+        for embedding in (words, plain):
+            embedding.visible = torch.tensor([[0.3, 1.0, 0.0, 0.6, 0.9]], dtype=torch.float64)
+        kmers, there = crossing_kmers(ids, k)
+        weights = there * plain._neighbours_shown(plain.visible) / k**0.5
+        by_place = words.phases[torch.arange(k) % phases]  # (k, D)
+        expected = torch.einsum("btkd,btk,kd->btd", plain.weight[kmers], weights, by_place)
+        torch.testing.assert_close(words(ids), expected)
+        words.phases.data.fill_(1)
+        torch.testing.assert_close(words(ids), plain(ids))
+        words(ids).sum().backward()
+        assert (words.phases.grad != 0).any()
+
+    def test_phases_are_codon_positions(self) -> None:
+        """Where k is a multiple of 3: a k-mer 3 nt further on is weighted alike, one 1 or 2 nt further on is not."""
+        k, width = 6, 3
+        words = CrossingEmbedding(len(SPECIALS) + 4**k, width, k, 3)
+        words.phases.data.copy_(torch.eye(3))
+        words.weight.data.zero_()
+        found = int(KmerTokenizer(k, k).encode("GATTAC").ids[0])
+        words.weight.data[found] = 1
+        phases = []
+        for start in range(6, 18):
+            sequence = "C" * start + "GATTAC" + "C" * (30 - start - 6)
+            phases.append(words(ids_of(sequence, k)).sum(dim=(0, 1)).argmax().item())
+        assert phases == [phases[i % 3] for i in range(12)]
+        assert len(set(phases[:3])) == 3
+
     @pytest.mark.parametrize(("vocabulary", "k"), [(68, 3), (70, 3), (9, 1)])
     def test_another_vocabulary(self, vocabulary: int, k: int) -> None:
         with pytest.raises(ValueError, match="expected the special tokens and all k-mers"):
             CrossingEmbedding(vocabulary, 8, k)
 
 
-def network(k: int = 3, operator: str = "blend", sizes: tuple[int, ...] = (2, 3), seed: int = 1) -> Classifier:
+def test_it_starts_from_the_numbers_of_any_other_embedding() -> None:
+    """Not from those of a torch embedding, whose standard deviation is 1."""
+    plain, crossing = (
+        Classifier(configuration("tiny", 69, 24, crossing=k), (2,), "blend").encoder.embeddings.word_embeddings.weight
+        for k in (0, 3)
+    )
+    assert 0.018 < float(plain.detach().std()) < 0.022
+    assert 0.018 < float(crossing.detach().std()) < 0.022
+
+
+def network(
+    k: int = 3, operator: str = "blend", sizes: tuple[int, ...] = (2, 3), seed: int = 1, phases: int = 1
+) -> Classifier:
     """Random weights, large enough for every token to count."""
     vocabulary = len(SPECIALS) + 4**k
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
-        classifier = Classifier(configuration("tiny", vocabulary, 24, crossing=k), sizes, operator).eval()
+        classifier = Classifier(configuration("tiny", vocabulary, 24, k, phases), sizes, operator).eval()
         for name, weight in classifier.encoder.named_parameters():
             if "word_embeddings" in name:
                 weight.normal_()
@@ -203,10 +252,10 @@ class TestHiding:
     """In a classifier, under the three operators."""
 
     @pytest.mark.parametrize("operator", OPERATORS)
-    @pytest.mark.parametrize("k", [2, 3, 6])
-    def test_a_hidden_token_leaks_nothing(self, operator: str, k: int) -> None:
+    @pytest.mark.parametrize(("k", "phases"), [(2, 1), (3, 1), (6, 1), (3, 3), (6, 3)])
+    def test_a_hidden_token_leaks_nothing(self, operator: str, k: int, phases: int) -> None:
         """Whatever stands in the place of hidden tokens, no bit of any logit changes."""
-        classifier = network(k, operator)
+        classifier = network(k, operator, phases=phases)
         ids, attention = some_ids(k)
         generator = torch.Generator().manual_seed(2)
         mask = (torch.rand(ids.shape, generator=generator) < torch.rand(8, 1, generator=generator)).float()
@@ -215,18 +264,14 @@ class TestHiding:
         expected = classifier(ids, attention, mask, operator)
         leaks = False
         for seed in range(6):
-            other, _ = some_ids(k, seed=10 + seed)
-            other[seed % 2 :: 2] = other[seed % 2 :: 2].where(attention[seed % 2 :: 2], UNK)
-            other[:, seed] = UNK
-            swapped = torch.where(hidden, other.clamp_min(UNK), ids)
+            other = some_ids(k, seed=10 + seed)[0].clamp_min(UNK)  # other k-mers, and [UNK] where those rows are padded
+            swapped = torch.where(hidden, other, ids)
             assert (swapped != ids).any()
             assert torch.equal(classifier(swapped, attention, mask, operator), expected)
-            embeddings = classifier.site._crossing
-            classifier.site._crossing = None  # as it was before crossing k-mers were hidden with their token
-            leaks |= not torch.equal(
-                classifier(swapped, attention, mask, operator), classifier(ids, attention, mask, operator)
-            )
-            classifier.site._crossing = embeddings
+            crossing, classifier.site._crossing = classifier.site._crossing, None  # the neighbours are not told
+            one, two = (classifier(given, attention, mask, operator) for given in (swapped, ids))
+            leaks |= not torch.equal(one, two)
+            classifier.site._crossing = crossing
         assert leaks, "or the test above could not fail"
 
     @pytest.mark.parametrize("operator", OPERATORS)
@@ -242,9 +287,9 @@ class TestHiding:
             assert (classifier(other, attention, mask, operator) != before).all()
 
     @pytest.mark.parametrize("operator", OPERATORS)
-    @pytest.mark.parametrize("k", [2, 3, 6])
-    def test_a_mask_of_ones_changes_nothing(self, operator: str, k: int) -> None:
-        classifier = network(k, operator)
+    @pytest.mark.parametrize(("k", "phases"), [(2, 1), (3, 1), (6, 1), (3, 3), (6, 3)])
+    def test_a_mask_of_ones_changes_nothing(self, operator: str, k: int, phases: int) -> None:
+        classifier = network(k, operator, phases=phases)
         ids, attention = some_ids(k)
         plain = classifier(ids, attention)
         ones = classifier(ids, attention, torch.ones(ids.shape), operator)
@@ -345,9 +390,10 @@ def test_evidence_across_a_border_needs_both_tokens() -> None:
     assert sure(1, 3) == pytest.approx(sure(), abs=0.5)
 
 
-def test_the_explainer_reads_everything() -> None:
+@pytest.mark.parametrize("phases", [1, 3])
+def test_the_explainer_reads_everything(phases: int) -> None:
     """It starts with the classifier's embeddings, crossing k-mers included, and is never masked itself."""
-    classifier = network()
+    classifier = network(phases=phases)
     explainer = Explainer.like(classifier).eval()
     words = explainer.encoder.embeddings.word_embeddings
     assert isinstance(words, CrossingEmbedding)
@@ -359,8 +405,9 @@ def test_the_explainer_reads_everything() -> None:
             assert torch.equal(explainer(ids, attention), before)
 
 
-def test_a_model_directory_keeps_it(tmp_path: Path) -> None:
-    saved = network(sizes=(2, 3))
+@pytest.mark.parametrize("phases", [1, 3])
+def test_a_model_directory_keeps_it(tmp_path: Path, phases: int) -> None:
+    saved = network(phases=phases)
     round_to_half(saved)
     ranks = Ranks((Rank("domain", ("a", "b")), Rank("genus", ("c", "d", "e"))))
     save_classifier(tmp_path, saved, KmerTokenizer(3, 3), ranks, {})

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 
 from seqmask.errors import SeqmaskError
 from seqmask.models.classifier import Classifier
+from seqmask.models.explainer import Explainer
 from seqmask.models.operators import OPERATORS, blend, gate_attention, scale
 from seqmask.models.selftest import LEVELS, check_operator, respond
 from seqmask.sequences.tokens import CLS, MASK, PAD, SEP
+from seqmask.training.dataset import TrainingBatch
+from seqmask.training.objectives import ExplainerObjective, Terms
 
 SIZES = (3, 5)
 SHAPE = {
@@ -26,10 +30,27 @@ SHAPE = {
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 ENCODERS = {
     "bert": {"model_type": "bert", "type_vocab_size": 1, "layer_norm_eps": 1e-5, **NO_DROPOUT},
-    # Nucleotide Transformer: rotary positions, no LayerNorm after the embeddings but one in front of each block
+    "bert crossing": {
+        "model_type": "bert",
+        "type_vocab_size": 1,
+        "layer_norm_eps": 1e-5,
+        "crossing_kmers": 3,
+        "crossing_phases": 3,
+        **NO_DROPOUT,
+    },
+    # Nucleotide Transformer 2: rotary positions, no LayerNorm after the embeddings but one in front of each block
     "esm": {
         "model_type": "esm",
         "position_embedding_type": "rotary",
+        "emb_layer_norm_before": False,
+        "token_dropout": False,
+        "mask_token_id": MASK,
+        **NO_DROPOUT,
+    },
+    # Nucleotide Transformer 1: learned positions, added within the embedding module
+    "esm absolute": {
+        "model_type": "esm",
+        "position_embedding_type": "absolute",
         "emb_layer_norm_before": False,
         "token_dropout": False,
         "mask_token_id": MASK,
@@ -55,7 +76,9 @@ ENCODERS = {
         "eos_token_id": SEP,
     },
 }
-CASES = [(name, operator) for name in ENCODERS for operator in ("scale", "blend")] + [("bert", "gate")]
+CASES = [(name, operator) for name in ENCODERS for operator in ("scale", "blend")]
+CASES += [("bert", "gate"), ("bert crossing", "gate")]
+ESM = [name for name in ENCODERS if name.startswith("esm")]
 
 
 @pytest.fixture(autouse=True)
@@ -205,10 +228,10 @@ def test_gate_needs_bert(name):
 # The self-test
 
 
-@pytest.mark.parametrize("name", ["esm", "esm token dropout"])
+@pytest.mark.parametrize("name", ESM)
 def test_selftest_refuses_a_factor_in_front_of_a_layer_norm(name):
     classifier = network(name)
-    with pytest.raises(SeqmaskError, match=r"LayerNorm.*use --operator blend"):
+    with pytest.raises(SeqmaskError, match=r"operator scale: .*LayerNorm.*use --operator blend \(--force-operator"):
         check_operator(classifier, "scale")
     response = check_operator(classifier, "scale", force=True)
     assert response.jump > 0.3  # LN(m e) = LN(e) until m is 0
@@ -227,6 +250,21 @@ def test_selftest_passes(name, operator):
     assert response.leak < 1e-5
     assert response.jump < 0.1
     assert response.summary.startswith("KL at m = 1: ")
+
+
+@pytest.mark.parametrize("name", ESM)
+def test_selftest_refuses_a_baseline_without_a_norm(name):
+    """`blend` in front of a LayerNorm hides only if [MASK] is as large as a token: else it is nearly `scale`."""
+    classifier = network(name)
+    words = classifier.encoder.embeddings.word_embeddings.weight
+    norms = words.norm(dim=1)
+    assert 0.5 < norms[MASK] / norms.mean() < 2
+    check_operator(classifier, "blend")
+    if name == "esm absolute":
+        classifier.encoder.embeddings.position_embeddings.weight.mul_(1e-3)  # they are part of the baseline, too
+    words[MASK] *= 1e-3
+    with pytest.raises(SeqmaskError, match=r"operator blend: .*LayerNorm"):
+        check_operator(classifier, "blend")
 
 
 def test_selftest_refuses_faint_tokens():
@@ -275,3 +313,49 @@ def test_selftest_is_deterministic_and_curves_rise():
     assert one == other
     assert len(one.curve) == len(LEVELS)
     assert list(one.curve) == sorted(one.curve)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_an_explainer_of_any_architecture_learns(name):
+    """It starts with the classifier's states, and the evidence under `blend` gives all of it a gradient."""
+    classifier = network(name)
+    explainer = Explainer.like(classifier)
+    ids, attention = some_ids(8, 24)
+    attention[2, 15:] = False
+    ids = ids.where(attention, PAD)
+    one, other = (
+        model.eval().encoder(input_ids=ids, attention_mask=attention).last_hidden_state[attention]
+        for model in (classifier, explainer)
+    )
+    torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
+    explainer.head.weight.normal_(std=0.1)
+    batch = TrainingBatch(ids.numpy(), attention.numpy(), np.full((8, 2), -1), 3)
+    objective = ExplainerObjective(
+        explainer, classifier, "blend", "predicted", Terms(area=0, variation=0), False, 1, torch.device("cpu")
+    )
+    with torch.enable_grad():
+        loss, terms = objective.loss(batch, 0.5)
+        loss.backward()
+    assert torch.isfinite(loss)
+    assert terms["sufficiency"] > 0 < terms["necessity"]
+    for part in (explainer.encoder, explainer.head, explainer.query):
+        gradients = [weight.grad for weight in part.parameters() if weight.grad is not None]
+        assert all(torch.isfinite(gradient).all() for gradient in gradients)
+        assert max(float(gradient.abs().max()) for gradient in gradients) > 0
+
+
+def test_fewer_layers_are_the_first_ones():
+    for name in ENCODERS:
+        classifier = network(name)
+        explainer = Explainer.like(classifier, layers=1)
+        own, source = explainer.encoder.state_dict(), classifier.encoder.state_dict()
+        assert 0 < len(own) < len(source)
+        assert all(torch.equal(value, source[key]) for key, value in own.items())
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_the_longest_window_fits(name):
+    classifier = network(name)
+    assert classifier.max_tokens == SHAPE["max_position_embeddings"] - (name == "esm absolute")
+    ids, attention = some_ids(2, classifier.max_tokens)
+    assert torch.isfinite(classifier(ids, attention, torch.rand(ids.shape), "blend")).all()

@@ -128,6 +128,12 @@ def test_the_table_has_a_verdict(explain: Explain, ranks: Ranks) -> None:
     assert [row["genus_verdict"] for row in rows] == list(cases)
     assert [row["superkingdom_verdict"] for row in rows] == list(cases)
     assert [row["superkingdom_masked"] for row in rows] == ["Bacteria", "Viruses", "Bacteria"]
+    headers = text(fasta.write, items, ranks, hard_mask=False).splitlines()[::2]
+    assert headers == [
+        f">{name} seqmask=kept:1.000 superkingdom=Bacteria(0.88) superkingdom_verdict={name} "
+        f"genus=Pseudo_monas(0.91) genus_verdict={name}"
+        for name in cases
+    ]
     assert [row["genus_inverse"] for row in rows] == ["Vibrio", "Vibrio", "Pseudo monas"]
 
 

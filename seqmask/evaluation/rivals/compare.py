@@ -17,7 +17,7 @@ from seqmask.evaluation import orders
 from seqmask.evaluation.metrics import estimate
 from seqmask.evaluation.rivals.gradients import gradient_step
 from seqmask.evaluation.rivals.names import Rival
-from seqmask.evaluation.rivals.perturb import lime, occlusion, record_values, shap
+from seqmask.evaluation.rivals.perturb import class_probabilities, lime, occlusion, record_values, shap
 from seqmask.evaluation.rivals.rollout import rollout_step
 from seqmask.evaluation.scoring import Scorer
 from seqmask.inference.engine import Item, Step
@@ -76,8 +76,7 @@ class Comparison:
     def scores(self, rival: Rival, rows: range) -> Scores:
         """Scores of some of the held records; the random numbers of a record depend on its ordinal and the seed."""
         scorer = self.scorer.subset(rows)
-        logits = self.logits[rows.start : rows.stop]
-        classes = scorer.classes(logits)
+        classes = scorer.classes(self.logits[rows.start : rows.stop])
         network = scorer.model.network
         match rival.kind:
             case "seqmask":
@@ -87,12 +86,10 @@ class Comparison:
                 return by_step(scorer, rollout_step(network), classes)
             case "saliency" | "gradxinput" | "ig":
                 return by_step(scorer, gradient_step(network, rival.kind, rival.count), classes)
-        found = (self._of_record(rival, scorer, i, logits[i], classes[i]) for i in range(len(rows)))
+        found = (self._of_record(rival, scorer, i, classes[i]) for i in range(len(rows)))
         return [scores.astype(np.float32) for scores in found]
 
-    def _of_record(
-        self, rival: Rival, scorer: Scorer, row: int, logits: NDArray[np.float32], classes: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
+    def _of_record(self, rival: Rival, scorer: Scorer, row: int, classes: NDArray[np.int64]) -> NDArray[np.float64]:
         tokens = scorer.lengths[row]
         rng = np.random.default_rng([self.seed, scorer.prepared[row].index])
         seed = int(rng.integers(2**31))
@@ -100,9 +97,10 @@ class Comparison:
             case "random":
                 return rng.random((tokens, 1))
             case "occlusion":
-                return occlusion(scorer, row, logits, classes)
+                return occlusion(scorer, row, classes)
             case "lime":
-                return lime(record_values(scorer, row, classes), tokens, len(classes), rival.count, seed)
+                values = record_values(scorer, row, classes, class_probabilities)
+                return lime(values, tokens, len(classes), rival.count, seed)
             case "shap":
                 return shap(record_values(scorer, row, classes), scorer.spans()[row][:, 0], rival.count, seed)
         raise ValueError(f"no such method: {rival.kind}")

@@ -12,31 +12,28 @@ from seqmask.models.classifier import Classifier
 def gradient_step(classifier: Classifier, kind: str, steps: int) -> Step:
     """Engine step: scores (B, T, R) for the classes (B, R) that the items bring. One Captum call a rank.
 
-    What is explained is the log-probability of a class among those of its rank. kind: saliency (Euclidean length of the
-    gradient; Simonyan et al. 2014), gradxinput (sum of gradient x embedding; Shrikumar et al. 2016) or ig (Sundararajan
-    et al. 2017, from the embeddings of [MASK] in `steps` steps; the scores of a sequence sum to the difference between
-    the two ends).
+    What is explained is the logit of a class. kind: saliency (Euclidean length of the gradient; Simonyan et al. 2014),
+    gradxinput (sum of gradient x embedding; Shrikumar et al. 2016) or ig (Sundararajan et al. 2017, from the embeddings
+    of [MASK] in `steps` steps; the scores of a sequence sum to the difference between the two ends).
     """
     first = torch.tensor([0, *classifier.sizes[:-1]]).cumsum(0)
 
-    def forward(ids: Tensor, attention: Tensor) -> Tensor:
-        return explained(classifier, classifier(ids, attention))
-
-    def forward_masked(mask: Tensor, ids: Tensor, attention: Tensor) -> Tensor:
-        return explained(classifier, classifier(ids, attention, mask, "blend"))
+    def masked(mask: Tensor, ids: Tensor, attention: Tensor) -> Tensor:
+        logits: Tensor = classifier(ids, attention, mask, "blend")
+        return logits
 
     def attribute(batch: Batch, column: Tensor) -> Tensor:
         from captum.attr import LayerGradientXActivation, LayerIntegratedGradients
 
         layer = classifier.encoder.embeddings
         if kind != "ig":
-            method = LayerGradientXActivation(forward, layer, multiply_by_inputs=kind == "gradxinput")
+            method = LayerGradientXActivation(classifier, layer, multiply_by_inputs=kind == "gradxinput")
             found: Tensor = method.attribute(batch.ids, column, (batch.attention,))
             return found.norm(dim=-1) if kind == "saliency" else found.sum(dim=-1)
         # The masks are the inputs that Captum sees: all ones give the embeddings of the sequence, all zeros those of
         # [MASK] in its place, whatever the embedding module is. One step of the path a pass keeps the batch's size.
         shown = torch.ones(batch.ids.shape, device=batch.ids.device)
-        found = LayerIntegratedGradients(forward_masked, layer).attribute(
+        found = LayerIntegratedGradients(masked, layer).attribute(
             shown,
             torch.zeros_like(shown),
             column,
@@ -54,8 +51,3 @@ def gradient_step(classifier: Classifier, kind: str, steps: int) -> Step:
         return None, torch.stack(found, dim=-1)
 
     return step
-
-
-def explained(classifier: Classifier, logits: Tensor) -> Tensor:
-    """Log-probabilities (B, C) of the classes of each rank."""
-    return torch.cat([part.log_softmax(dim=-1) for part in classifier.split(logits)], dim=-1)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from seqmask.evaluation.metrics import log_softmax
+from seqmask.evaluation.metrics import softmax
 from seqmask.evaluation.scoring import Scorer
+
+Read = Callable[[NDArray[np.float32], Sequence[slice], NDArray[np.int64]], NDArray[np.float64]]
+"""Logits (K, C), the slices of the ranks and the classes (R,) to what is explained (K, R)."""
 
 Values = Callable[[NDArray[np.float32]], NDArray[np.float64]]
 """Binary masks (K, N) of one record, 1 = kept, to what is explained (K, R)."""
@@ -19,46 +22,49 @@ CHUNK = 256  # masks that are scored together: bounds the memory of long records
 HIDDEN = "_"
 
 
-def log_probabilities(
-    logits: NDArray[np.float32], slices: tuple[slice, ...], classes: NDArray[np.int64]
+def class_logits(
+    logits: NDArray[np.float32], slices: Sequence[slice], classes: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Log-probability (K, R) of the explained class (R,) of each rank, from logits (K, C)."""
+    """Logits (K, R) of the explained class (R,) of each rank, from all logits (K, C)."""
     pairs = zip(slices, classes.tolist(), strict=True)
-    return np.stack([log_softmax(logits[:, columns])[:, index] for columns, index in pairs], axis=1)
+    return np.stack([logits[:, columns][:, index] for columns, index in pairs], axis=1).astype(np.float64)
 
 
-def record_values(scorer: Scorer, row: int, classes: NDArray[np.int64]) -> Values:
-    """The log-probabilities of a held record's classes (R,) under masks of all its tokens, windows end to end."""
-    slices = scorer.model.ranks.slices
+def class_probabilities(
+    logits: NDArray[np.float32], slices: Sequence[slice], classes: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Probabilities (K, R) of the explained class (R,) of each rank, from all logits (K, C)."""
+    pairs = zip(slices, classes.tolist(), strict=True)
+    return np.stack([softmax(logits[:, columns])[:, index] for columns, index in pairs], axis=1)
+
+
+def record_values(scorer: Scorer, row: int, classes: NDArray[np.int64], read: Read = class_logits) -> Values:
+    """What is read off a held record's logits under masks of all its tokens, windows end to end; classes (R,)."""
 
     def values(masks: NDArray[np.float32]) -> NDArray[np.float64]:
         parts = []
         for begin in range(0, len(masks), CHUNK):
             chunk = list(masks[begin : begin + CHUNK])
-            same = replace(scorer, prepared=[scorer.prepared[row]] * len(chunk))
-            parts.append(log_probabilities(same.logits(chunk), slices, classes))
+            logits = scorer.subset([row] * len(chunk)).logits(chunk)
+            parts.append(read(logits, scorer.model.ranks.slices, classes))
         return np.concatenate(parts)
 
     return values
 
 
-def occlusion(scorer: Scorer, row: int, logits: NDArray[np.float32], classes: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Drop (N, R) of the log-probability of each class when one token is hidden (Zeiler & Fergus 2014).
+def occlusion(scorer: Scorer, row: int, classes: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Drop (N, R) of each class's logit when one token of a held record is hidden (Zeiler & Fergus 2014).
 
-    logits (C,): of the whole record. A hidden token changes its own window only, so only that one runs again.
+    A hidden token changes its own window only, which has a part of the record's logits by its share of the tokens.
     """
-    prepared = scorer.prepared[row]
-    total = sum(len(window.tokens) for window in prepared.windows)
-    slices = scorer.model.ranks.slices
+    prepared, total = scorer.prepared[row], scorer.lengths[row]
     found = []
     for window in prepared.windows:
         size = len(window.tokens)
         masks = np.concatenate([np.ones((1, size)), 1 - np.eye(size)]).astype(np.float32)
-        alone = replace(scorer, prepared=[replace(prepared, windows=[window])] * len(masks)).logits(list(masks))
-        # row 0, nothing hidden, is the record itself: the window's share of its logits is replaced by itself
-        record = logits + (alone - alone[:1]) * np.float32(size / total)
-        values = log_probabilities(record, slices, classes)
-        found.append(values[:1] - values[1:])
+        alone = replace(scorer, prepared=[replace(prepared, windows=[window])])
+        values = record_values(alone, 0, classes)(masks)
+        found.append((values[:1] - values[1:]) * size / total)
     return np.concatenate(found)
 
 
@@ -66,13 +72,13 @@ def lime(values: Values, tokens: int, ranks: int, samples: int, seed: int) -> ND
     """Weights (N, R) of LIME's local linear model (Ribeiro et al. 2016), tokens as words, `samples` masks.
 
     `lime.lime_text` as it is: its sampling, kernel and ridge regression; every token is a word of its own at its place,
-    and all of them are features. It explains probabilities.
+    and all of them are features. It is meant for probabilities.
     """
     from lime.lime_text import LimeTextExplainer
 
     def classify(texts: list[str]) -> NDArray[np.float64]:
         masks = [[word != HIDDEN for word in text.split(" ")] for text in texts]
-        return np.exp(values(np.array(masks, dtype=np.float32)))
+        return values(np.array(masks, dtype=np.float32))
 
     text = " ".join(str(i) for i in range(tokens))
     explainer = LimeTextExplainer(bow=False, mask_string=HIDDEN, feature_selection="none", random_state=seed)

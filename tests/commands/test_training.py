@@ -1,0 +1,324 @@
+"""`train-classifier` and `train-explainer` on a few real sequences: what they write, and what they refuse."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import re
+import shutil
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from seqmask.commands.train_explainer import train_explainer
+from seqmask.config import Compute, ExplainerOptions
+from seqmask.errors import InputError, SeqmaskError
+from seqmask.evaluation.scoring import Scorer
+from seqmask.inference.engine import Engine
+from seqmask.models.checkpoint import CLASSIFIER_FILES, load_classifier, load_model
+from seqmask.models.crossing import CrossingEmbedding
+from seqmask.sequences.records import read
+from seqmask.training.fit import Progress
+
+Run = Callable[..., Any]
+SMALL = Path(__file__).resolve().parents[2] / "examples" / "small"
+TRAIN, VAL = 100, 24
+QUICK = ("--steps", 4, "--validations", 2, "--batch-tokens", 1024, "--min-crop", 60, "-t", 1, "-x", "cpu")
+TERMS = {"sufficiency", "necessity", "area", "variation", "bounds"}
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """124 real 16S and 18S pieces and their labels, splits train and val."""
+    directory = tmp_path_factory.mktemp("data")
+    rows = [line.split("\t") for line in (SMALL / "small.tsv").read_text().splitlines()]
+    of = {split: [row for row in rows[1:] if row[-1] == split] for split in ("train", "val")}
+    rng = np.random.default_rng(0)
+    chosen = [of[s][i] for s, n in (("train", TRAIN), ("val", VAL)) for i in sorted(rng.permutation(len(of[s]))[:n])]
+    records = {record.split()[0]: record for record in gzip.open(SMALL / "small.fasta.gz", "rt").read().split(">")[1:]}
+    (directory / "few.fasta").write_text("".join(">" + records[row[0]] for row in chosen))
+    (directory / "few.tsv").write_text("\n".join("\t".join(row) for row in [rows[0], *chosen]) + "\n")
+    return directory / "few.fasta", directory / "few.tsv"
+
+
+def classify(run: Run, data: tuple[Path, Path], output: Path, *more: object) -> Any:
+    size = ("-k", 3, "--stride", 3, "--max-tokens", 64, "--size", "tiny", "--min-per-class", 2)
+    short = ("--bag-epochs", 8, "--steps", 5, "--batch-tokens", 1024, "--min-crop", 60, "-t", 1, "-x", "cpu")
+    return run("train-classifier", data[0], "-l", data[1], "-o", output, *size, *short, *more)
+
+
+@pytest.fixture(scope="session")
+def classifier(run: Run, data: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A classifier of 3-mers that has seen them for seconds."""
+    output = tmp_path_factory.mktemp("trained") / "classifier"
+    done = classify(run, data, output)
+    assert done.code == 0, done.err
+    return output
+
+
+def explain(run: Run, data: tuple[Path, Path], classifier: Path, output: Path, *more: object) -> Any:
+    return run("train-explainer", data[0], "-l", data[1], "-c", classifier, "-o", output, *QUICK, *more)
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+class TestExplainer:
+    @pytest.mark.parametrize(
+        "options",
+        [
+            (),
+            ("--mask-per-rank",),
+            ("--mask-per-rank", "--form", "constrained", "--necessity-kind", "null", "--named-share", 1),
+            ("--form", "constrained"),
+            ("--form", "weighted", "--area-weight", 2),
+            ("--necessity-kind", "null"),
+            ("--necessity-kind", "entropy", "--target", "true"),
+            ("--named-share", 0.5, "--frames", 2),
+            ("--target", "kl", "--operator", "scale", "--layers", 1),
+        ],
+        ids=lambda options: " ".join(map(str, options)) or "defaults",
+    )
+    def test_writes_a_model_with_its_threshold_at_a_half(
+        self, run: Run, data: tuple[Path, Path], classifier: Path, tmp_path: Path, options: tuple[object, ...]
+    ) -> None:
+        done = explain(run, data, classifier, tmp_path / "model", *options)
+        assert (done.code, done.out) == (0, b""), done.err
+        model = load_model(tmp_path / "model")
+        tracks = 3 if "--mask-per-rank" in options else 1
+        assert (model.threshold, model.explainer.tracks) == (0.5, tracks)
+        report = read_json(tmp_path / "model" / "explainer-report.json")
+        assert report["threshold"] == 0.5
+        assert report["explainer_sha256"] == model.sha256
+        chosen = model.settings["validation"]
+        assert [point["threshold"] for point in chosen] == [0.5] * tracks
+        assert [point["ranks"] for point in chosen] == ([[0], [1], [2]] if tracks == 3 else [[0, 1, 2]])
+        self.check_masks(model, data, chosen)
+        assert [entry["step"] for entry in report["validation"]] == [0, 2, 4, 4, 4]
+
+        history = read_json(tmp_path / "model" / "explainer-history.json")
+        assert [row["step"] for row in history] == [0, 1, 2, 3]
+        for row in history:
+            assert set(row) == TERMS | {"step", "loss", "mean_mask", "spread"}
+            assert row["loss"] == pytest.approx(sum(row[name] for name in TERMS), rel=1e-3)
+        plot = (tmp_path / "model" / "explainer-training.svg").read_text()
+        words = {element.text for element in ElementTree.fromstring(plot).iter() if element.text}
+        assert TERMS | {"genus kept", "superkingdom removed", "mean_mask"} <= words
+        assert ("area genus" if tracks == 3 else "area") in words
+        assert not (tmp_path / "model" / "checkpoint.safetensors").exists()
+
+    def check_masks(self, model: Any, data: tuple[Path, Path], chosen: list[dict[str, Any]]) -> None:
+        """The stored areas are those of the stored model: share of the tokens of `val` with m >= .5."""
+        labels = dict(line.split("\t", 1) for line in data[1].read_text().splitlines())
+        val = [record for record in read([str(data[0])]) if labels[record.name].endswith("val")]
+        scorer = Scorer.of(val, model.classifier, Engine(), model.operator, frames=model.frames)
+        masks = np.concatenate(scorer.masks(model.explainer))
+        assert (masks >= 0.5).mean(axis=0) == pytest.approx([point["area"] for point in chosen], abs=1e-6)
+        assert ((masks >= 0.5).mean(axis=0) < 0.55).all()
+
+    def test_soft_masks(self, run: Run, data: tuple[Path, Path], classifier: Path, tmp_path: Path) -> None:
+        done = explain(run, data, classifier, tmp_path / "model", "--soft", "--operator", "blend", "--force-operator")
+        assert done.code == 0, done.err
+        assert load_model(tmp_path / "model").threshold == 0.5
+
+    def test_masks_of_the_stored_model(
+        self, run: Run, data: tuple[Path, Path], classifier: Path, tmp_path: Path
+    ) -> None:
+        """`mask` reads what was written, and keeps tokens at .5."""
+        assert explain(run, data, classifier, tmp_path / "model").code == 0
+        done = run("mask", data[0], "-m", tmp_path / "model", "--tsv", "-", "-x", "cpu")
+        assert done.code == 0, done.err
+        assert len(done.text.splitlines()) == TRAIN + VAL + 1
+        assert "tau 0.5" in done.err
+
+    def test_into_the_classifiers_own_directory(
+        self, run: Run, data: tuple[Path, Path], classifier: Path, tmp_path: Path
+    ) -> None:
+        own = shutil.copytree(classifier, tmp_path / "own")
+        done = explain(run, data, own, own)
+        assert done.code == 2
+        assert "not empty" in done.err
+        done = explain(run, data, own, own, "--force")
+        assert done.code == 0, done.err
+        assert load_model(own).threshold == 0.5
+        for name in CLASSIFIER_FILES:
+            assert (own / name).read_bytes() == (classifier / name).read_bytes()
+        assert read_json(own / "classifier-report.json") == read_json(classifier / "report.json")
+        again = explain(run, data, own, tmp_path / "other")  # a model directory is a classifier directory, too
+        assert again.code == 0, again.err
+        assert read_json(tmp_path / "other" / "classifier-report.json") == read_json(classifier / "report.json")
+        assert (tmp_path / "other" / "explainer.safetensors").read_bytes() == (
+            own / "explainer.safetensors"
+        ).read_bytes()
+
+    def test_without_labels(self, run: Run, data: tuple[Path, Path], classifier: Path, tmp_path: Path) -> None:
+        """The last tenth is held out; the classifier's own classes are the reference."""
+        done = run("train-explainer", data[0], "-c", classifier, "-o", tmp_path / "model", *QUICK)
+        assert done.code == 0, done.err
+        assert "112 training sequences, 12 validation sequences" in done.err
+        assert load_model(tmp_path / "model").threshold == 0.5
+
+
+REFUSED: list[tuple[str, tuple[object, ...], str]] = [
+    ("train-explainer", ("--form", "hard"), "--form hard: expected one of budget, constrained, weighted"),
+    ("train-explainer", ("--necessity-kind", "none"), "--necessity-kind none: expected one of class, entropy, null"),
+    ("train-explainer", ("--target", "best"), "--target best: expected one of predicted, true, kl"),
+    ("train-explainer", ("--operator", "zero"), "--operator zero: expected one of .*scale, blend, gate"),
+    ("train-classifier", ("--size", "huge"), "--size huge: expected one of tiny, mini, small, base"),
+    ("train-classifier", ("--operator", "zero"), "--operator zero: expected one of scale, blend, gate"),
+    ("train-classifier", ("--min-crop", 200), "--min-crop 200: expected at most 192 nt, the longest window"),
+]
+
+
+class TestRefused:
+    @pytest.mark.parametrize(("command", "options", "message"), REFUSED)
+    def test_values_that_are_not_known(
+        self,
+        run: Run,
+        data: tuple[Path, Path],
+        classifier: Path,
+        tmp_path: Path,
+        command: str,
+        options: tuple[object, ...],
+        message: str,
+    ) -> None:
+        """Exit code 2 and one line, before anything is read or written."""
+        if command == "train-explainer":
+            done = explain(run, data, classifier, tmp_path / "x", *options, "-q")
+        else:
+            done = classify(run, data, tmp_path / "x", *options, "-q")
+        assert (done.code, done.out) == (2, b"")
+        assert re.fullmatch(rf"seqmask: error: {message}[^\n]*\n", done.err), done.err
+        assert list(tmp_path.iterdir()) == []
+
+    def test_crops_longer_than_the_classifiers_window(
+        self, run: Run, data: tuple[Path, Path], classifier: Path, tmp_path: Path
+    ) -> None:
+        done = explain(run, data, classifier, tmp_path / "x", "--min-crop", 200, "-q")
+        assert done.code == 2
+        assert re.fullmatch(r"seqmask: error: --min-crop 200: expected at most 192 nt[^\n]*\n", done.err), done.err
+
+    def test_true_classes_need_labels(
+        self, run: Run, data: tuple[Path, Path], classifier: Path, tmp_path: Path
+    ) -> None:
+        done = run("train-explainer", data[0], "-c", classifier, "-o", tmp_path / "x", "--target", "true", "-q")
+        assert (done.code, done.err) == (2, "seqmask: error: --target true needs --labels\n")
+
+    def test_one_sequence(self, run: Run, classifier: Path, tmp_path: Path) -> None:
+        """Nothing could be held out: it would never end."""
+        (tmp_path / "one.fasta").write_text(">a\n" + "ACGTTGCA" * 20 + "\n")
+        done = run("train-explainer", tmp_path / "one.fasta", "-c", classifier, "-o", tmp_path / "x", *QUICK, "-q")
+        assert done.code == 1
+        assert re.fullmatch(r"seqmask: error: .*one\.fasta: one sequence; expected two or more[^\n]*\n", done.err)
+
+
+class Stopped(Exception):
+    """Power failure."""
+
+
+class TestResume:
+    """A run that was stopped ends as the run that was not."""
+
+    STEPS = 6
+    WRITTEN = ("explainer.safetensors", "explainer-report.json", "explainer-history.json", "explainer-training.svg")
+
+    def options(self, data: tuple[Path, Path], classifier: Path, output: Path) -> ExplainerOptions:
+        """At a rate at which training makes masks worse, so that the best Explainer is an early one."""
+        return ExplainerOptions(
+            classifier=classifier,
+            sequences=[data[0]],
+            labels=data[1],
+            output=output,
+            mask_per_rank=True,
+            named_share=0.5,
+            steps=self.STEPS,
+            validations=3,
+            batch_tokens=1024,
+            min_crop=60,
+            learning_rate=0.1,
+            checkpoint_minutes=0,
+            compute=Compute(device="cpu", threads=1),
+        )
+
+    def train(self, options: ExplainerOptions, at: int = 0, how: str = "") -> list[str]:
+        """What was said; stopped after step `at`."""
+        said: list[str] = []
+
+        def report(progress: Progress) -> None:
+            if progress.step == at and how == "failure":
+                raise Stopped
+            if progress.step == at:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        train_explainer(options, report, said.append)
+        return said
+
+    @pytest.fixture(scope="class")
+    def whole(self, data: tuple[Path, Path], classifier: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        output: Path = tmp_path_factory.mktemp("whole") / "model"
+        self.train(self.options(data, classifier, output))
+        validated = read_json(output / "explainer-report.json")["validation"]
+        assert [entry["step"] for entry in validated] == [0, 2, 4, 6, 6, 6]
+        frontiers = [entry["frontier"] for entry in validated]
+        finest = {json.dumps(point["kept"]) for track in frontiers[4] for point in track}
+        last = {json.dumps(point["kept"]) for track in frontiers[3] for point in track}
+        assert not last <= finest, "the best Explainer must not be the last one, or a resumed run can not forget it"
+        return output
+
+    @pytest.mark.parametrize(
+        ("at", "how"), [(1, "failure"), (3, "failure"), (5, "failure"), (6, "failure"), (4, "signal"), (6, "signal")]
+    )
+    def test_the_same_model_bit_for_bit(
+        self, data: tuple[Path, Path], classifier: Path, whole: Path, tmp_path: Path, at: int, how: str
+    ) -> None:
+        options = self.options(data, classifier, tmp_path / "model")
+        with pytest.raises((Stopped, SeqmaskError)) as caught:
+            self.train(options, at, how)
+        assert caught.type is Stopped or "stopped by SIGTERM" in str(caught.value)
+        assert not (tmp_path / "model" / "explainer.safetensors").exists()
+        said = self.train(replace(options, resume=True))
+        assert any(line.startswith("step 0:") for line in said) is (at == 1), "what was scored is not scored again"
+        for name in self.WRITTEN:
+            assert (tmp_path / "model" / name).read_bytes() == (whole / name).read_bytes(), name
+        assert not (tmp_path / "model" / "checkpoint.safetensors").exists()
+
+    def test_another_classifier_is_refused(self, data: tuple[Path, Path], classifier: Path, tmp_path: Path) -> None:
+        """At the same path, but trained anew since."""
+        own = shutil.copytree(classifier, tmp_path / "classifier")
+        options = self.options(data, own, tmp_path / "model")
+        with pytest.raises(Stopped):
+            self.train(options, 2, "failure")
+        model = load_classifier(own)
+        from seqmask.models.checkpoint import save_classifier
+
+        model.network.head.bias.data += 1
+        save_classifier(own, model.network, model.tokenizer, model.ranks, model.settings)
+        with pytest.raises(InputError, match=r"other options \(classifier_sha256\)"):
+            self.train(replace(options, resume=True))
+
+
+class TestClassifier:
+    @pytest.mark.parametrize(
+        ("options", "crossing"), [((), True), (("--no-crossing",), False), (("--stride", 1), False)]
+    )
+    def test_crossing_needs_tokens_side_by_side(
+        self, run: Run, data: tuple[Path, Path], tmp_path: Path, options: tuple[object, ...], crossing: bool
+    ) -> None:
+        done = classify(run, data, tmp_path / "c", "--bag-epochs", 1, "--steps", 1, *options)
+        assert done.code == 0, done.err
+        words = load_classifier(tmp_path / "c").network.encoder.embeddings.word_embeddings
+        assert isinstance(words, CrossingEmbedding) is crossing
+
+    def test_the_help_says_so(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("COLUMNS", "200")
+        monkeypatch.setenv("TERM", "dumb")
+        text = " ".join(re.sub(r"[│\s]+", " ", run("train-classifier", "--help").text).split())
+        assert "only where --stride = --kmer > 1" in text

@@ -1,0 +1,219 @@
+"""Kept and removed accuracy against area on sequences whose evidence is known, and the threshold chosen on it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from seqmask.evaluation.frontier import AREAS, FEW_AREAS, Point, Wanted, frontier, thresholds_for
+
+TOKENS = 10
+
+
+class Known:
+    """A scorer made by hand: record i has class i % 3 + 1 at both ranks and is called 0 where its evidence is hidden.
+
+    The evidence of the first rank is token 2, that of the second tokens 2 and 7 together. `blind` records are always
+    called 0.
+    """
+
+    def __init__(self, records: int = 12, blind: Sequence[int] = ()) -> None:
+        self.truth = np.stack([np.arange(records) % 3 + 1] * 2, axis=1)
+        self.blind = list(blind)
+
+    def logits(self, masks: list[NDArray[np.float32]] | None = None) -> NDArray[np.int64]:
+        shown = np.ones((len(self.truth), TOKENS)) if masks is None else np.stack(masks)
+        assert set(np.unique(shown)) <= {0, 1}, "hard masks"
+        seen = np.stack([shown[:, 2] == 1, (shown[:, 2] == 1) & (shown[:, 7] == 1)], axis=1)
+        seen[self.blind] = False
+        return np.where(seen, self.truth, 0)
+
+    def classes(self, logits: NDArray[np.int64]) -> NDArray[np.int64]:
+        return logits
+
+
+def masks(*ranked: Sequence[int], records: int = 12) -> list[NDArray[np.float32]]:
+    """For each record a track for each order of tokens, the first one with the highest mask."""
+    one = np.zeros((TOKENS, len(ranked)), dtype=np.float32)
+    for track, order in enumerate(ranked):
+        one[list(order), track] = np.linspace(0.95, 0.05, TOKENS)
+    return [one.copy() for _ in range(records)]
+
+
+ORDER = (2, 7, 0, 1, 3, 4, 5, 6, 8, 9)
+FIRST, SECOND, WORST = ORDER, (7, 2, 0, 1, 3, 4, 5, 6, 8, 9), (0, 1, 3, 4, 5, 6, 8, 9, 7, 2)
+
+
+def of(scorer: Any, of_masks: list[NDArray[np.float32]], reference: NDArray[np.int64], *areas: float) -> list[Any]:
+    """The frontier at thresholds that keep these shares."""
+    wanted = [thresholds_for([m[:, track] for m in of_masks], areas) for track in range(of_masks[0].shape[1])]
+    return frontier(scorer, of_masks, reference, wanted)
+
+
+class TestThresholds:
+    def test_shares_are_kept(self) -> None:
+        rng = np.random.default_rng(0)
+        track = [rng.random(n).astype(np.float32) for n in (40, 1, 160, 199)]
+        found = thresholds_for(track, AREAS)
+        assert found == sorted(found, reverse=True)
+        kept = [float(np.mean(np.concatenate(track) >= np.float32(tau))) for tau in found]
+        assert kept == pytest.approx(AREAS, abs=1e-9)
+
+    def test_at_least_one_token(self) -> None:
+        assert thresholds_for([np.array([0.25, 0.5], np.float32)], (0.01,)) == [0.5]
+
+    def test_ties_are_one_threshold(self) -> None:
+        """A constant mask knows one threshold, which keeps everything."""
+        assert thresholds_for([np.full(50, 0.25, np.float32)], FEW_AREAS) == [0.25]
+
+
+class TestFrontier:
+    def test_a_mask_for_all_ranks(self) -> None:
+        scorer = Known()
+        (points,) = of(scorer, masks(ORDER), scorer.truth, 0.1, 0.2, 0.9)
+        assert [point.ranks for point in points] == [(0, 1)] * 3
+        assert [point.area for point in points] == pytest.approx([0.1, 0.2, 0.9])
+        assert [point.threshold for point in points] == pytest.approx([0.95, 0.85, 0.15])
+        # token 2 is enough for the first rank; both ranks need it
+        assert [point.kept for point in points] == [(1.0, 0.0), (1.0, 1.0), (1.0, 1.0)]
+        assert [point.removed for point in points] == [(0.0, 0.0)] * 3
+        assert all(point.chance == pytest.approx((1 / 3, 1 / 3)) for point in points)
+
+    def test_a_mask_a_rank(self) -> None:
+        """Each track is scored by its own rank alone."""
+        scorer = Known()
+        first, second = of(scorer, masks(FIRST, SECOND), scorer.truth, 0.1, 0.2)
+        assert [point.ranks for point in first] == [(0,)] * 2
+        assert [point.ranks for point in second] == [(1,)] * 2
+        assert [point.kept for point in first] == [(1.0,), (1.0,)]
+        assert [point.removed for point in second] == [(0.0,), (0.0,)]
+        assert [point.kept for point in second] == [(0.0,), (1.0,)]
+
+    def test_shares_are_relative_to_the_full_sequence(self) -> None:
+        """A third of the records is never right: what the mask keeps of the others counts."""
+        scorer = Known(blind=(0, 1, 2, 3))
+        (points,) = of(scorer, masks(ORDER), scorer.truth, 0.2)
+        assert points[0].kept == pytest.approx((1.0, 1.0))
+        assert points[0].removed == (0.0, 0.0)
+        assert points[0].chance == pytest.approx((0.5, 0.5))
+
+    def test_unknown_references_are_left_out(self) -> None:
+        scorer = Known(blind=(0, 1))
+        reference = scorer.truth.copy()
+        reference[:2, 0] = -1
+        (points,) = of(scorer, masks(ORDER), reference, 0.2)
+        assert points[0].kept == pytest.approx((1.0, 1.0))
+        assert points[0].chance[0] == pytest.approx(0.4)  # 4 of 10
+        assert points[0].chance[1] == pytest.approx((1 / 3) / (10 / 12))
+
+    @pytest.mark.parametrize("why", ["no reference", "never right"])
+    def test_a_rank_with_nothing_to_keep(self, why: str) -> None:
+        """It neither counts for nor against a mask, and decides no trade."""
+        scorer = Known()
+        reference = scorer.truth.copy()
+        reference[:, 1] = -1 if why == "no reference" else 9
+        (points,) = of(scorer, masks(ORDER), reference, 0.1, 0.2)
+        for point in points:
+            assert (point.kept, point.removed) == ((1.0, 1.0), (0.0, 1.0))
+            assert math.isnan(point.chance[1])
+        assert [Wanted(0.9).met(point) for point in points] == [True, True]
+        assert Wanted(0.9).choose(points) is points[0]
+        assert points[0].trade == pytest.approx(1 - 0.5 - 0.1)
+
+    def test_the_worst_order_keeps_nothing(self) -> None:
+        scorer = Known()
+        (points,) = of(scorer, masks(WORST), scorer.truth, 0.5)
+        assert points[0].kept == (0.0, 0.0)
+        assert points[0].removed == (1.0, 1.0)
+        assert points[0].trade == pytest.approx(-1.5)
+
+
+def point(area: float = 0.2, kept: float = 0.99, removed: float = 0.1, chance: float = 0.3, ranks: int = 1) -> Point:
+    return Point(0.5, area, tuple(range(ranks)), (kept,) * ranks, (removed,) * ranks, (chance,) * ranks)
+
+
+class TestWanted:
+    WANTED = Wanted(0.97)
+
+    @pytest.mark.parametrize(
+        ("change", "met"),
+        [
+            ({}, True),
+            ({"kept": 0.97}, True),
+            ({"kept": 0.96}, False),
+            ({"removed": 0.349}, True),  # chance and .05 more
+            ({"removed": 0.36}, False),
+            ({"area": 0.5}, True),
+            ({"area": 0.505}, True),  # thresholds meet an area only nearly
+            ({"area": 0.52}, False),
+            ({"removed": 1.0, "chance": float("nan")}, True),
+        ],
+    )
+    def test_met(self, change: dict[str, float], met: bool) -> None:
+        assert self.WANTED.met(point(**change)) is met
+
+    def test_every_rank_counts(self) -> None:
+        good = point(ranks=3)
+        assert self.WANTED.met(good)
+        assert not self.WANTED.met(replace(good, kept=(0.99, 0.99, 0.9)))
+        assert not self.WANTED.met(replace(good, removed=(0.9, 0.1, 0.1)))
+
+    def test_the_smallest_area_that_meets_both(self) -> None:
+        points = [point(0.1, kept=0.9), point(0.2, removed=0.5), point(0.3), point(0.4, kept=1.0, removed=0.0)]
+        assert self.WANTED.choose(points) is points[2]
+        assert self.WANTED.choose(points[::-1]) is points[2]
+
+    def test_else_the_best_trade_up_to_half(self) -> None:
+        points = [point(0.1, 0.5, 0.5), point(0.2, 0.8, 0.5), point(0.3, 0.85, 0.5), point(0.7, 1.0, 0.0)]
+        assert [p.trade for p in points] == pytest.approx([-0.1, 0.1, 0.05, 0.3])
+        assert self.WANTED.choose(points) is points[1]
+
+    def test_where_all_are_large_the_smallest(self) -> None:
+        """As with a constant mask, whose only threshold keeps everything."""
+        points = [point(1.0), point(0.8, kept=0.1)]
+        assert self.WANTED.choose(points) is points[1]
+
+    def test_more_tracks_that_meet_it_are_better(self) -> None:
+        small_but_bad = [point(0.05, kept=0.9), point(0.05)]
+        assert self.WANTED.better([point(0.4), point(0.4)], small_but_bad)
+        assert not self.WANTED.better(small_but_bad, [point(0.4), point(0.4)])
+
+    def test_then_the_smaller_area_where_all_meet_it(self) -> None:
+        smaller, larger = [point(0.1), point(0.3)], [point(0.2), point(0.3, kept=1.0, removed=0.0)]
+        assert self.WANTED.better(smaller, larger)
+        assert not self.WANTED.better(larger, smaller)
+
+    def test_then_the_trade(self) -> None:
+        """On a grid of areas most checkpoints have the same one."""
+        one, other = [point(0.2, kept=0.98)], [point(0.2004, kept=1.0, removed=0.0)]
+        assert self.WANTED.better(other, one)
+        assert not self.WANTED.better(one, other)
+        worse, better = [point(0.2, kept=0.5), point(0.3)], [point(0.3, kept=0.8), point(0.3)]
+        assert self.WANTED.better(better, worse)
+        assert not self.WANTED.better(worse, better)
+
+    def test_nothing_is_better_than_itself(self) -> None:
+        for points in ([point()], [point(kept=0.1)], [point(chance=float("nan")), point(0.9)]):
+            assert not self.WANTED.better(points, points)
+
+
+def test_a_point_survives_json() -> None:
+    for kept in (point(ranks=3), point(chance=float("nan"))):
+        found = Point.of(json.loads(json.dumps(asdict(kept))))
+        assert repr(found) == repr(kept), "tuples and nan included"
+
+
+@pytest.mark.parametrize("tracks", [1, 2])
+def test_from_masks_to_the_threshold(tracks: int) -> None:
+    """The whole way: of the thresholds of both tracks the smallest that keeps what is needed."""
+    scorer = Known()
+    given = masks(*(FIRST, SECOND)[:tracks])
+    found = [Wanted(0.97).choose(points) for points in of(scorer, given, scorer.truth, *FEW_AREAS)]
+    assert [p.area for p in found] == pytest.approx([0.2] if tracks == 1 else [0.1, 0.2])

@@ -10,14 +10,15 @@ EXTRAS ?= dev
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCH_DATA ?= .data
+MODEL_OPTIONS ?=
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup python demo test lint docs package bench clean
+.PHONY: help setup python demo test lint docs package bench model-genomes model-ssu clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## virtual environment in .venv with everything the tests need
 
@@ -62,6 +63,14 @@ $(BIN)/pyproject-build: | $(READY)
 
 bench: $(READY) ## k-mer baseline on BENCH_DATA/ssu.fasta.gz and ssu.tsv.gz
 	$(BIN)/python benchmarks/baseline_kmer.py $(BENCH_DATA)/ssu.fasta.gz --labels $(BENCH_DATA)/ssu.tsv.gz --k 6
+
+model-genomes: $(READY) ## the model `genomes` from BENCH_DATA to its card: hours on the CPU (MODEL_OPTIONS="--device cuda")
+	$(BIN)/python -m pip install --quiet --editable ".[dev,rivals,plot]"
+	$(BIN)/python recipes/build.py genomes --data $(BENCH_DATA) $(MODEL_OPTIONS)
+
+model-ssu: $(READY) ## the same for the model `ssu`
+	$(BIN)/python -m pip install --quiet --editable ".[dev,rivals,plot]"
+	$(BIN)/python recipes/build.py ssu --data $(BENCH_DATA) $(MODEL_OPTIONS)
 
 clean: ## remove the environment, caches and the demo's output
 	rm -rf $(VENV) demo-output build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -238,7 +238,10 @@ def main(argv: list[str] | None = None) -> None:
     print(f"{time.perf_counter() - begin:.0f} s", file=sys.stderr)
     if args.json:
         settings = json.loads(json.dumps(vars(args), default=str))
-        args.json.write_text(json.dumps({"settings": settings, "scores": [asdict(s) for s in scores]}, indent=1) + "\n")
+        args.json.write_text(
+            json.dumps({"report": "baseline", "settings": settings, "scores": [asdict(s) for s in scores]}, indent=1)
+            + "\n"
+        )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """Renders the card of a model from what its training and its evaluation have written; no figure is typed by hand.
 
-    python benchmarks/model_card.py MODEL_DIR EVALUATE_JSON... --baseline BASELINE_JSON -o docs/models/NAME.md
+    python benchmarks/model_card.py MODEL_DIR REPORT_JSON... -o docs/models/NAME.md
 
-MODEL_DIR is what `seqmask train-explainer` wrote, EVALUATE_JSON what `seqmask evaluate --json` wrote for that model,
-and BASELINE_JSON what `benchmarks/baseline_kmer.py --json` wrote for the same data. The prose (use, data, splits,
-biases, limits) is the file recipes/NAME.md, or the one given with --recipe. The card is also written to
-MODEL_DIR/README.md.
+MODEL_DIR is what `seqmask train-explainer` wrote. REPORT_JSON are reports about that model, at least one of `seqmask
+evaluate --json`; those of `seqmask profile --json`, `benchmarks/amplicons.py` and `benchmarks/baseline_kmer.py` may
+stand among them. The prose (use, data, splits, biases, limits, licence) is the file recipes/NAME.md, or the one given
+with --recipe. The card is also written to MODEL_DIR/README.md.
 Reports of another model, or weights that differ from what the reports describe, are an error.
 """
 
@@ -15,21 +15,24 @@ import argparse
 import hashlib
 import json
 import math
-import shlex
-import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-Json = dict[str, Any]
+from card_markdown import Json, bullets, code, number, table, wrap
+from card_reports import MASK, amplicons, evaluation, profile, subject
 
 ROOT = Path(__file__).resolve().parent.parent
-MASK = "seqmask"
-SPELLED = {"k": "--kmer"}  # options whose flag is not their name
+SPELLED = {  # options whose flag is not their name
+    "k": "--kmer",
+    "sufficiency_bound": "--sufficiency",
+    "necessity_bound": "--necessity",
+}
 # Options that change no result, or that the command line gives in another form
 LEFT_OUT = {"sequences", "compute", "resume", "force", "checkpoint_minutes"}
 PATHS = {"labels", "output", "classifier"}
+SWITCHED_ON = {"crossing"}  # switches that are on unless the command line says no
 
 
 @dataclass(frozen=True)
@@ -49,37 +52,68 @@ class Model:
     def ranks(self) -> list[str]:
         return [rank["name"] for rank in self.labels["ranks"]]
 
+    @property
+    def data(self) -> set[str]:
+        """Digests of what it was trained on."""
+        both = (self.classifier["settings"], self.explainer["settings"])
+        return {digest for settings in both for digest in settings["data_sha256"].values()}
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Write the card."""
     args = options(argv)
     model = read_model(args.model, args.output.stem)
-    reports = [read(path) for path in args.reports]
-    for path, report in zip(args.reports, reports, strict=True):
-        check_report(path, report, model)
+    reports = Reports([(path, read(path)) for path in args.reports], model)
     recipe = args.recipe or ROOT / "recipes" / f"{args.output.stem}.md"
     if not recipe.is_file():
         raise SystemExit(f"{recipe}: no such file; write the card's prose there, or name it with --recipe")
-    baseline = read(args.baseline) if args.baseline else None
-    card = render(model, reports, baseline, recipe.read_text(encoding="utf-8"))
+    card = render(model, reports, recipe.read_text(encoding="utf-8"))
     args.output.parent.mkdir(parents=True, exist_ok=True)
     for target in (args.output, args.model / "README.md"):
         target.write_text(card, encoding="utf-8")
         print(target)
 
 
+class Reports:
+    """The reports by kind; SystemExit for one that is of none, or about another model."""
+
+    def __init__(self, files: Sequence[tuple[Path, Json]], model: Model) -> None:
+        self.evaluations: list[Json] = []
+        self.profiles: list[Json] = []
+        self.amplicons: list[Json] = []
+        self.baselines: list[Json] = []
+        kinds = {"evaluate": self.evaluations, "profile": self.profiles, "amplicons": self.amplicons}
+        for path, report in files:
+            if "scores" in report:  # the baseline knows no model
+                self.baselines.append(report)
+                continue
+            if report.get("report") not in kinds:
+                raise SystemExit(f"{path}: not written by `seqmask evaluate --json`, nor by what may stand beside it")
+            check_report(path, report, model)
+            kinds[report["report"]].append(report)
+        if not self.evaluations:
+            raise SystemExit("no report of `seqmask evaluate --json` among the files")
+
+    def baseline(self, split: str, rank: str) -> tuple[Json, Json] | None:
+        """Settings and scores of the baseline on whole sequences, if there is one for that split and rank."""
+        for of in self.baselines:
+            for found in of["scores"]:
+                if (found["crop"], found["split"], found["rank"]) == (None, split, rank):
+                    return of["settings"], found
+        return None
+
+
 def options(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, metavar="MODEL_DIR")
-    parser.add_argument("reports", type=Path, nargs="+", metavar="EVALUATE_JSON")
-    parser.add_argument("--baseline", type=Path, metavar="BASELINE_JSON", help="k-mer baseline to set beside")
+    parser.add_argument("reports", type=Path, nargs="+", metavar="REPORT_JSON")
     parser.add_argument("--recipe", type=Path, metavar="FILE", help="prose in Markdown (default recipes/NAME.md)")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="NAME.md")
     return parser.parse_args(argv)
 
 
-def render(model: Model, reports: Sequence[Json], baseline: Json | None, prose: str) -> str:
+def render(model: Model, reports: Reports, prose: str) -> str:
     """The whole card."""
     parts = [
         f"# Model card: {model.name}",
@@ -89,12 +123,20 @@ def render(model: Model, reports: Sequence[Json], baseline: Json | None, prose: 
             "`docs/method.md`."
         ),
         *summary(model, reports),
-        *training(model),
+        "## Where it stands",
+        bullets(standing(model, reports)),
+        *training(model, reports),
         prose.strip(),
-        *accuracy(model, baseline),
+        *accuracy(model, reports),
+        *(part for report in reports.amplicons for part in amplicons(report)),
         *threshold(model),
         "## Evaluation of the masks",
-        *(part for report in reports for part in evaluation(report, model)),
+        *(
+            part
+            for report in reports.evaluations
+            for part in evaluation(report, model.explainer["threshold"], model.data)
+        ),
+        *(part for report in reports.profiles for part in profile(report)),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -102,13 +144,13 @@ def render(model: Model, reports: Sequence[Json], baseline: Json | None, prose: 
 # What the model is
 
 
-def summary(model: Model, reports: Sequence[Json]) -> list[str]:
+def summary(model: Model, reports: Reports) -> list[str]:
     """The two networks, and how many red flags there are."""
     encoder, tokenizer = model.classifier["encoder"], model.tokenizer
     longest = tokenizer["k"] + tokenizer["stride"] * (encoder["max_position_embeddings"] - 1)
     classes = ", ".join(f"{len(rank['classes'])} {rank['name']}" for rank in model.labels["ranks"])
     tracks = model.explainer["tracks"]
-    flags = ", ".join(f"{len(report['red_flags'])} on {subject(report)}" for report in reports)
+    flags = ", ".join(f"{len(report['red_flags'])} on {subject(report)}" for report in reports.evaluations)
     rows = [
         ("classes", classes),
         ("tokens", f"{tokenizer['k']}-mers every {tokenizer['stride']} nt; windows of up to {longest} nt"),
@@ -117,10 +159,41 @@ def summary(model: Model, reports: Sequence[Json]) -> list[str]:
         ("masking operator", f"`{model.explainer['operator']}`"),
         ("threshold tau", f"{model.explainer['threshold']:.5f}"),
         *((f"`{name}`", f"{size / 1e6:.1f} MB, SHA-256 `{digest}`") for name, (size, digest) in model.weights.items()),
-        ("seqmask that evaluated it", ", ".join(sorted({report["seqmask_version"] for report in reports}))),
+        ("seqmask that evaluated it", ", ".join(sorted({report["seqmask_version"] for report in reports.evaluations}))),
         ("red flags", flags),
     ]
     return ["## Model", table(("", ""), rows)]
+
+
+def standing(model: Model, reports: Reports) -> Iterator[str]:
+    """What the figures amount to, in sentences; no more than the tables say."""
+    for split, ranks in model.classifier_report["splits"].items():
+        if split == "val":
+            continue
+        pairs = [(rank, own["accuracy_all"], reports.baseline(split, rank)) for rank, own in ranks.items()]
+        told = [
+            f"{'**behind**' if own < found[1]['accuracy'] else 'not behind'} at {rank} ({number(own)}, k-mers "
+            f"{number(found[1]['accuracy'])})"
+            for rank, own, found in pairs
+            if found
+        ]
+        if told:
+            beside = f"Classifier beside k-mer logistic regression on `{split}`, all labelled sequences"
+            yield f"{beside}: {', '.join(told)}."
+    for report in reports.evaluations:
+        ranks = {name: rank for name, rank in report["ranks"].items() if rank["scored"]}
+        sure = [name for name, rank in ranks.items() if rank["best_control"]["interval"][0] > 0]
+        unsure = [name for name in ranks if name not in sure]
+        sentence = f"Masks on {subject(report)}: "
+        sentence += f"they keep more than the best control of the same area at {', '.join(sure)}" if sure else ""
+        sentence += "; " if sure and unsure else ""
+        sentence += f"**no certain gain over the best control at {', '.join(unsure)}**" if unsure else ""
+        yield sentence + f"; {len(report['red_flags'])} red flags."
+        full = {
+            name: (rank["full"]["accuracy"], rank["rows"][MASK]["masked"]["accuracy"]) for name, rank in ranks.items()
+        }
+        kept = ", ".join(f"{name} {number(masked)} of {number(whole)}" for name, (whole, masked) in full.items())
+        yield f"What the kept part alone gives on {subject(report)}, of what the whole gives: {kept}."
 
 
 def shape(encoder: Json) -> str:
@@ -130,7 +203,7 @@ def shape(encoder: Json) -> str:
     )
 
 
-def training(model: Model) -> list[str]:
+def training(model: Model, reports: Reports) -> list[str]:
     """The commands with every option that decides the result, and the digests of the data."""
     ours, theirs = model.classifier["settings"], model.explainer["settings"]
     parts = [
@@ -143,6 +216,14 @@ def training(model: Model) -> list[str]:
     stopped = [n for n, s in (("classifier", ours), ("Explainer", theirs)) if s["options"].get("resume")]
     if stopped:
         parts.append(f"Training of the {' and the '.join(stopped)} was stopped and gone on with (`--resume`).")
+    if model.classifier["settings"].get("temperatures"):
+        found = ", ".join(f"{name} {number(value)}" for name, value in ours["temperatures"].items())
+        parts.append(
+            wrap(f"Confidences were scaled on split `val`, the temperatures folded into the weights: {found}.")
+        )
+    judges = sorted({report["judge_sha256"] for report in reports.evaluations if report["judge_sha256"]})
+    if judges:
+        parts.append("Judge of the masks, which does not ship: classifier " + ", ".join(f"`{d}`" for d in judges) + ".")
     digests = {(name, digest) for settings in (ours, theirs) for name, digest in settings["data_sha256"].items()}
     parts.append(table(("data file", "SHA-256"), ((f"`{n}`", f"`{d}`") for n, d in sorted(digests))))
     return parts
@@ -152,6 +233,8 @@ def command(name: str, given: Json) -> list[str]:
     """The words of a training command from the options that its settings keep."""
     words = ["seqmask", name, *(Path(path).name for path in given["sequences"])]
     for option, value in given.items():
+        if value is False and option in SWITCHED_ON:
+            words.append(f"--no-{option}")
         if option in LEFT_OUT or value is None or value is False or value in ("", []):
             continue
         words.append(flag(option))
@@ -175,25 +258,23 @@ def text(value: Any) -> str:
 # How good it is
 
 
-def accuracy(model: Model, baseline: Json | None) -> list[str]:
+def accuracy(model: Model, reports: Reports) -> list[str]:
     """The classifier on every split but `train`, beside the baseline where there is one for the rank and split."""
-    scores = {(s["split"], s["rank"]): s for s in (baseline or {}).get("scores", []) if s["crop"] is None}
     header = ["split", "rank", "accuracy", "balanced", "majority", "known", "all labelled"]
-    if baseline:
-        header += ["k-mers: accuracy", "balanced", "known", "all labelled"]
-    rows, other_classes = [], False
+    rows, other_classes, settings = [], False, None
     for split, ranks in model.classifier_report["splits"].items():
         for rank, own in ranks.items():
             row = [f"`{split}`", rank, number(own["accuracy"]), number(own["balanced_accuracy"])]
             row += [number(own["majority_rate"]), f"{own['known']} of {own['labelled']}", number(own["accuracy_all"])]
-            found = scores.get((split, rank))
-            if baseline and found:
+            pair = reports.baseline(split, rank)
+            if pair:
+                settings, found = pair
                 row += [number(found["accuracy_known"]), number(found["balanced_known"])]
                 row += [f"{found['known']} of {found['labelled']}", number(found["accuracy"])]
                 other_classes |= (found["known"], found["labelled"]) != (own["known"], own["labelled"])
-            elif baseline:
-                row += ["n/a"] * 4
             rows.append(row)
+    if settings:
+        header += ["k-mers: accuracy", "balanced", "known", "all labelled"]
     parts = [
         "## Accuracy of the classifier",
         wrap(
@@ -201,10 +282,10 @@ def accuracy(model: Model, baseline: Json | None) -> list[str]:
             "frequent class) are over the sequences whose class the classifier knows; in *all labelled* the others "
             "count as errors."
         ),
-        table(header, rows),
+        table(header, [row + ["n/a"] * (len(header) - len(row)) for row in rows]),
     ]
-    if baseline:
-        parts.append(baseline_note(baseline["settings"], other_classes))
+    if settings:
+        parts.append(baseline_note(settings, other_classes))
     return parts
 
 
@@ -221,123 +302,36 @@ def baseline_note(settings: Json, other_classes: bool) -> str:
 
 
 def threshold(model: Model) -> list[str]:
-    """The frontier on `val` from which the threshold was chosen."""
+    """The frontiers on `val` from which the thresholds were chosen, one a mask."""
     given, chosen = model.explainer["settings"]["options"], model.explainer["settings"]["validation"]
     least = given["min_agreement"]
-    found = f"keeps {number(min(chosen['kept']))} at area {number(chosen['area'])}"
-    verdict = f"the chosen threshold {found}" if min(chosen["kept"]) >= least else f"**the best trade {found}**"
-    rows = [
-        [("**chosen** " if same(point, chosen) else "") + f"{point['threshold']:.5f}", number(point["area"])]
-        + [f"{number(k)} / {number(r)}" for k, r in zip(point["kept"], point["removed"], strict=True)]
-        for point in model.explainer_report["validation"][-1]["frontier"]
-    ]
-    return [
+    parts = [
         "## Choice of the threshold",
         wrap(
-            "On split `val`: share of the sequences with the right class by the kept tokens / by the others, relative "
-            f"to whole sequences. Wanted was at least {least:g} in every rank at the smallest area; in the lowest rank "
-            f"{verdict}."
+            "On split `val`: share of the sequences with the right class by the kept tokens / by the others / for the "
+            f"most frequent class, all relative to whole sequences. Wanted was the smallest area that keeps at least "
+            f"{least:g} in every rank of the mask and leaves hardly more than the most frequent class."
         ),
-        table(["threshold", "area", *model.ranks], rows),
     ]
+    for track, point in enumerate(chosen):
+        names = [model.ranks[r] for r in point["ranks"]]
+        found = f"keeps {number(min(point['kept']))} at area {number(point['area'])}"
+        verdict = f"the chosen threshold {found}" if min(point["kept"]) >= least else f"**the best trade {found}**"
+        whose = "of all ranks" if len(chosen) == 1 else f"of {', '.join(names)}"
+        rows = [
+            [("**chosen** " if same(of, point) else "") + f"{of['threshold']:.5f}", number(of["area"])]
+            + [
+                " / ".join(map(number, of_rank))
+                for of_rank in zip(of["kept"], of["removed"], of["chance"], strict=True)
+            ]
+            for of in model.explainer_report["validation"][-1]["frontier"][track]
+        ]
+        parts += [f"Mask {whose}, in the lowest rank {verdict}:", table(["threshold", "area", *names], rows)]
+    return parts
 
 
 def same(point: Json, other: Json) -> bool:
     return math.isclose(point["threshold"], other["threshold"], rel_tol=1e-9)
-
-
-def evaluation(report: Json, model: Model) -> list[str]:
-    """All tables of one report of `seqmask evaluate`."""
-    ranks: Json = report["ranks"]
-    notes = [
-        f"{report['sequences']} sequences ({report['left_out']} left out as unreadable), against {report['against']}, "
-        f"hard masks at tau {report['threshold']:.5f}, operator `{report['operator']}`, seed {report['seed']}."
-    ]
-    if not math.isclose(report["threshold"], model.explainer["threshold"], rel_tol=1e-9):
-        notes.append("**This is not the model's own threshold.**")
-    trained = {**model.classifier["settings"]["data_sha256"], **model.explainer["settings"]["data_sha256"]}
-    others = {n: d for n, d in report["data_sha256"].items() if d not in trained.values()}
-    if others:
-        notes.append("Data: " + ", ".join(f"`{name}` (SHA-256 `{digest}`)" for name, digest in others.items()) + ".")
-    flags = "\n".join(f"- {sentence}" for sentence in report["red_flags"])
-    return [
-        f"### {subject(report)}",
-        wrap(" ".join(notes)),
-        "Hard masks, accuracy (95 % interval):",
-        headline(ranks),
-        "Hard masks and controls of the same area, accuracy masked / inverse:",
-        rows_table(ranks, soft=False),
-        "Top share of each sequence, accuracy kept / removed:",
-        shares(ranks),
-        "ERASER (mean over top shares), comprehensiveness (high is good) / sufficiency (low is good):",
-        eraser(ranks),
-        "Soft masks, accuracy masked / inverse; without the constant mask beside them they say nothing:",
-        rows_table(ranks, soft=True),
-        "Shape of the masks:",
-        mask_shape(report),
-        f"Red flags:\n\n{flags}" if report["red_flags"] else "Red flags: none.",
-    ]
-
-
-def subject(report: Json) -> str:
-    """What a report is about: its split, or its files."""
-    if report["split"]:
-        return f"split `{report['split']}`"
-    return ", ".join(f"`{name}`" for name in report["data_sha256"]) or "standard input"
-
-
-def headline(ranks: Json) -> str:
-    header = ["rank", "full", "masked", "inverse", "inverse of `random`", "majority", "best control", "gap"]
-    rows = []
-    for name, rank in ranks.items():
-        mask, best = rank["rows"][MASK], rank["best_control"]
-        inverse = number(rank["rows"]["random"]["inverse"]["accuracy"])
-        cells = [with_interval(part) for part in (rank["full"], mask["masked"], mask["inverse"])]
-        best_cell = f"{number(best['accuracy'])} `{best['name']}`"
-        rows.append([name, *cells, inverse, number(rank["majority_rate"]), best_cell, number(best["gap"], "+")])
-    return table(header, rows)
-
-
-def rows_table(ranks: Json, soft: bool) -> str:
-    names = [name for name in next(iter(ranks.values()))["rows"] if name.endswith("(soft)") is soft]
-    rows = []
-    for name in names:
-        pairs = [rank["rows"][name] for rank in ranks.values()]
-        cells = [f"{number(p['masked']['accuracy'])} / {number(p['inverse']['accuracy'])}" for p in pairs]
-        rows.append([f"`{name}`", *cells])
-    return table(["mask", *ranks], rows)
-
-
-def shares(ranks: Json) -> str:
-    header = [f"{100 * float(share):g} %" for share in next(iter(ranks.values()))["fractions"][MASK]]
-    rows = [
-        [name, f"`{order}`", *(f"{number(p['kept'])} / {number(p['removed'])}" for p in of.values())]
-        for name, rank in ranks.items()
-        for order, of in rank["fractions"].items()
-    ]
-    return table(["rank", "order", *header], rows)
-
-
-def eraser(ranks: Json) -> str:
-    orders = list(next(iter(ranks.values()))["eraser"])
-    rows = []
-    for name, rank in ranks.items():
-        pairs = [rank["eraser"][order] for order in orders]
-        rows.append([name, *(f"{number(p['comprehensiveness'])} / {number(p['sufficiency'])}" for p in pairs)])
-    return table(["rank", *(f"`{order}`" for order in orders)], rows)
-
-
-def mask_shape(report: Json) -> str:
-    shapes = {"all": report["mask"]} if "mask" in report else {n: r["mask"] for n, r in report["ranks"].items()}
-    header = ["rank", "area", "median", "5-95 %", "soft area", "binarity", "variation", "segments", "median segment"]
-    rows = []
-    for name, of in shapes.items():
-        area = of["area"]
-        spread = f"{number(area['p5'])}-{number(area['p95'])}"
-        figures = [of["soft_area"]["mean"], of["binarity"], of["variation"]]
-        segments = [f"{of['segments']:.1f}", f"{of['median_segment_nt']:.0f} nt"]
-        rows.append([name, number(area["mean"]), number(area["median"]), spread, *map(number, figures), *segments])
-    return table(header, rows)
 
 
 # Files
@@ -371,52 +365,15 @@ def read_model(directory: Path, name: str) -> Model:
 
 
 def check_report(path: Path, report: Json, model: Model) -> None:
-    """A report must be of `seqmask evaluate` and of this model."""
-    if report.get("report") != "evaluate":
-        raise SystemExit(f"{path}: not written by `seqmask evaluate --json`")
+    """A report must be of this model; one about the classifier alone names no Explainer."""
     (_, classifier), (_, explainer) = model.weights.values()
     expect(path, "classifier", report["classifier_sha256"], classifier)
-    expect(path, "Explainer", report["explainer_sha256"], explainer)
+    expect(path, "Explainer", report.get("explainer_sha256", explainer), explainer)
 
 
 def expect(path: Path, what: str, said: str, found: str) -> None:
     if said != found:
         raise SystemExit(f"{path}: is about {what} {said[:12]}, the model directory holds {found[:12]}")
-
-
-# Markdown
-
-
-def wrap(paragraph: str) -> str:
-    return textwrap.fill(paragraph, 120, break_long_words=False, break_on_hyphens=False)
-
-
-def number(value: float | None, sign: str = "") -> str:
-    """Three decimals; n/a for what is not defined."""
-    return "n/a" if value is None or math.isnan(value) else f"{value:{sign}.3f}"
-
-
-def with_interval(score: Json) -> str:
-    low, high = score["interval"]
-    return f"{number(score['accuracy'])} ({number(low)}-{number(high)})"
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-
-
-def code(words: Sequence[str]) -> str:
-    """A shell command as an indented block, broken before flags at 100 letters."""
-    lines, line = [], ""
-    for word in words:
-        quoted = shlex.quote(word)
-        if word.startswith("-") and len(line) > 90:
-            lines.append(line + " \\")
-            line = "    " + quoted
-        else:
-            line += f"{' ' if line else ''}{quoted}"
-    return "\n".join(f"    {part}" for part in [*lines, line])
 
 
 if __name__ == "__main__":

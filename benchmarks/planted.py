@@ -29,6 +29,7 @@ from seqmask.evaluation.known import truth_report, truths_of
 from seqmask.evaluation.rivals.compare import OWN, Comparison, shared
 from seqmask.evaluation.rivals.names import parse
 from seqmask.evaluation.scoring import Scorer
+from seqmask.evaluation.truth import truth_of
 from seqmask.inference.engine import Engine
 from seqmask.labels import read_labels
 from seqmask.models.checkpoint import load_model
@@ -113,7 +114,8 @@ def compare(directory: Path, rivals: str, limit: int, seed: int) -> dict[str, An
     model.classifier.network.requires_grad_(False)
     table, intervals = read_labels(directory / "data.tsv"), read_bed(str(directory / "data.truth.bed"))
     unseen = [record for record in read([directory / "data.fasta"]) if table.split(record.name) == "test_species"]
-    planted = [record for record in unseen if record.name in intervals.by_chrom]
+    names = model.classifier.ranks.names
+    planted = [r for r in unseen if truth_of(intervals.of(r), len(r.sequence), names).every.any()]
     scorer = Scorer.of(
         planted[:limit], model.classifier, Engine(torch.device("cpu")), model.operator, frames=model.frames
     )

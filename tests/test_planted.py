@@ -1,4 +1,4 @@
-"""`benchmarks/planted.py` runs from end to end, and its summary adds up. Whether the masks are good is its own matter."""
+"""`benchmarks/planted.py` runs from end to end, and its summary adds up. Whether masks are good is its own matter."""
 
 from __future__ import annotations
 

@@ -36,7 +36,10 @@ ROOMS = (
 NO_TORCH = ("errors", "config", "version", "labels", "sequences", "results")
 NO_TORCH_MODULES = tuple(
     f"evaluation.{name}"
-    for name in ("metrics", "controls", "simulate", "ranking", "faithfulness", "scores", "shape", "probe", "flags")
+    for name in (
+        *("metrics", "controls", "simulate", "ranking", "faithfulness", "scores", "shape", "probe", "flags"),
+        *("intervals", "truth", "annotations"),
+    )
 )
 HEAVY = ("torch", "transformers", "accelerate", "safetensors.torch")
 SLOW_TO_LOAD = ("torch", "transformers", "numpy", "h5py")

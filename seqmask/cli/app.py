@@ -1,9 +1,8 @@
 """The command `seqmask`: its commands, `--version` and the entry point.
 
 Nothing but typer and rich is imported at the top of any module here: `--help` and `--version` must not wait for torch.
+Nor are annotations kept as text, as elsewhere: typer would evaluate hundreds of them at each start.
 """
-
-from __future__ import annotations
 
 import logging
 import signal

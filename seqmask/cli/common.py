@@ -1,7 +1,5 @@
 """What every command shares: one spelling of the common options, flags to an options object, errors to exit codes."""
 
-from __future__ import annotations
-
 import logging
 import os
 import sys

@@ -1,7 +1,5 @@
 """`seqmask info`, `seqmask models` and `seqmask doctor`: what there is, and whether it works."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

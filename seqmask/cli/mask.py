@@ -1,7 +1,5 @@
 """`seqmask mask`: flags to options to one call."""
 
-from __future__ import annotations
-
 import sys
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """`seqmask merge`: flags to options to one call."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

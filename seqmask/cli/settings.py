@@ -1,8 +1,5 @@
 """Options from a file: a TOML table for each command, keys as on the command line; and the file that repeats a run."""
 
-from __future__ import annotations
-
-import difflib
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -80,6 +77,8 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _known(path: Path, what: str, found: Iterable[str], known: list[str]) -> None:
+    import difflib
+
     for key in found:
         if key not in known:
             near = difflib.get_close_matches(key, known, 1)

@@ -1,7 +1,5 @@
 """`seqmask simulate`: flags to options to one call."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

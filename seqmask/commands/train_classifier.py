@@ -48,12 +48,13 @@ def train_classifier(options: ClassifierOptions, report: Reporter, say: Say) -> 
     """Train, write the directory, and return the report that is also written to report.json."""
     one_of("--size", options.size, SIZES)
     one_of("--operator", options.operator, OPERATORS)
+    tokenizer = KmerTokenizer(options.k, options.stride)
+    law = replace(crop_law(options.min_crop, tokenizer.max_length(options.max_tokens)), mutated=options.mutated)
     prepare_output(options.output, options.force, options.resume)
     device, precision = first_ones(options_of(options.compute))
     say(f"device {describe(device)}, precision {precision}, seed {options.seed}")
     torch.manual_seed(options.seed)
 
-    tokenizer = KmerTokenizer(options.k, options.stride)
     labelled = read_labelled(options.sequences, options.labels, options.ranks, tokenizer.k)
     train = training_records(labelled, str(options.labels))
     ranks = fit_ranks(labelled.rows(train), options.ranks, options.min_per_class)
@@ -63,7 +64,6 @@ def train_classifier(options: ClassifierOptions, report: Reporter, say: Say) -> 
     crossing = options.k if options.crossing and options.k == options.stride > 1 else 0
     config = configuration(options.size, tokenizer.vocabulary_size, options.max_tokens, crossing, options.phases)
     network = Classifier(config, ranks.sizes, options.operator).to(device)
-    law = replace(crop_law(options.min_crop, tokenizer.max_length(options.max_tokens)), mutated=options.mutated)
     checkpoints = Checkpoints(
         options.output / "checkpoint.safetensors", options.checkpoint_minutes, options.resume, fingerprint(options)
     )

@@ -5,6 +5,7 @@ Letters: n sequences, C classes of the rank. reference (n,): the class that coun
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,23 @@ def gap(logits: Logits, other: Logits, reference: Classes, seed: int) -> dict[st
         "balanced": metrics.balanced_accuracy(ours, reference) - metrics.balanced_accuracy(theirs, reference),
         "balanced_interval": list(metrics.balanced_interval(difference, reference[known], seed)),
     }
+
+
+def groups(
+    views: Mapping[str, Logits], reference: Classes, group: Classes, names: Sequence[str], seed: int
+) -> list[dict[str, Any]]:
+    """Accuracy among the sequences of each class of a coarser rank: an overall figure hides the group that it fails.
+
+    views: logits (n, C) by what was shown of the sequences. group (n,): their classes at the coarser rank, -1 left out;
+    names: of those classes. One object a class that occurs: `class`, `scored` and each view's accuracy with interval.
+    """
+    found = []
+    for number in np.unique(group[(group != UNKNOWN) & (reference != UNKNOWN)]).tolist():
+        rows = (group == number) & (reference != UNKNOWN)
+        right = {view: metrics.correct(of[rows].argmax(axis=1), reference[rows]) for view, of in views.items()}
+        of_views = {view: metrics.estimate(values, seed) for view, values in right.items()}
+        found.append({"class": names[number], "scored": int(rows.sum()), **of_views})
+    return found
 
 
 def confidence(full: Logits, reference: Classes, seed: int) -> dict[str, Any]:

@@ -158,6 +158,13 @@ class Track:
             "majority_rate": metrics.majority_rate(reference),
             "full": scores.score(own, own, reference, seed),
             "confidence": scores.confidence(own, reference, seed) if study.labelled else None,
+            "groups": scores.groups(
+                {"full": own, "masked": rows[MASK][0], "inverse": rows[MASK][1]},
+                reference,
+                study.reference[:, 0],
+                study.ranks.ranks[0].classes,
+                seed,
+            ),
             "rows": {
                 name: {
                     "masked": scores.score(kept, own, reference, seed),

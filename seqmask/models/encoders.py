@@ -1,4 +1,8 @@
-"""BERT-family encoders built by transformers: the sizes that `--size` names, and from a stored configuration."""
+"""BERT-family encoders, from a stored configuration or of the sizes that `--size` names.
+
+BERT is our own module, the same to the last bit: importing transformers' classes takes longer than masking a thousand
+reads. The others, and BERT with another attention than sdpa, are built by transformers.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from typing import Any
 from torch import nn
 
 from seqmask.errors import SeqmaskError
+from seqmask.models.bert import Bert
 from seqmask.models.crossing import CrossingEmbedding
 
 # Only the module of one architecture is loaded: transformers' AutoModel costs seconds at start-up.
@@ -55,14 +60,8 @@ def build(config: dict[str, Any], attention: str = "sdpa") -> nn.Module:
     kind = config.get("model_type", "")
     if kind not in _ARCHITECTURES:
         raise SeqmaskError(f"unknown encoder {kind!r}; expected one of {', '.join(_ARCHITECTURES)}")
-    package, config_name, model_name, extra = _ARCHITECTURES[kind]
-    config_class = getattr(importlib.import_module(f"{package}.configuration_{kind}"), config_name)
-    model_class = getattr(importlib.import_module(f"{package}.modeling_{kind}"), model_name)
-    values = {
-        key: value for key, value in config.items() if key not in ("model_type", "crossing_kmers", "crossing_phases")
-    }
-    settings = config_class(**values, attn_implementation=attention)
-    encoder: nn.Module = model_class(settings, **extra)
+    plain = kind == "bert" and attention == "sdpa" and config.get("hidden_act", "gelu") == "gelu"
+    encoder = Bert(config) if plain else _by_transformers(kind, config, attention)
     if kind == "esm":
         encoder.contact_head = None  # type: ignore[assignment]  # never asked for, and of a size with the layers
     if config.get("crossing_kmers"):
@@ -71,4 +70,16 @@ def build(config: dict[str, Any], attention: str = "sdpa") -> nn.Module:
         )
         words.weight.data.copy_(encoder.embeddings.word_embeddings.weight)  # type: ignore[union-attr, arg-type]
         encoder.embeddings.word_embeddings = words  # type: ignore[union-attr]
+    return encoder
+
+
+def _by_transformers(kind: str, config: dict[str, Any], attention: str) -> nn.Module:
+    package, config_name, model_name, extra = _ARCHITECTURES[kind]
+    config_class = getattr(importlib.import_module(f"{package}.configuration_{kind}"), config_name)
+    model_class = getattr(importlib.import_module(f"{package}.modeling_{kind}"), model_name)
+    own = ("model_type", "crossing_kmers", "crossing_phases")
+    settings = config_class(
+        **{key: value for key, value in config.items() if key not in own}, attn_implementation=attention
+    )
+    encoder: nn.Module = model_class(settings, **extra)
     return encoder

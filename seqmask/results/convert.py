@@ -182,12 +182,15 @@ def modisco_arrays(
     """One-hot sequences and importances of windows of `length` nt, as `modisco motifs` loads them.
 
     Each is a dict of arr_0 (n, 4, length), int8 or float32; ids (n,) and starts (n,) say where a window comes from. A
-    record is cut into windows one after the other; the last is filled up with zeros.
+    record is cut into windows one after the other; the last is filled up with zeros. The mean of the record is taken
+    off its importances: TF-MoDISco sets its thresholds by scores of both signs.
     """
     hots, scores, ids, starts = [], [], [], []
     for record, sequence in records:
         hot = one_hot(sequence.sequence)
-        score = np.nan_to_num(record.track(column)) * hot
+        track = record.track(column)
+        mean = np.nanmean(track) if len(record.spans) else 0
+        score = np.nan_to_num(track - np.float32(mean)) * hot
         for start in range(0, record.length, length):
             wide = ((0, 0), (0, max(start + length - record.length, 0)))
             hots.append(np.pad(hot[:, start : start + length], wide))

@@ -25,16 +25,11 @@ def write(sink: Writable, batch: Annotated, *, hard_mask: bool) -> None:
     """
     text, starts, ends = _bodies(batch, hard_mask)
     columns = batch.explanations.records, _annotations(batch), starts.tolist(), ends.tolist()
-    sink.write(
-        encode(
-            "".join(
-                [
-                    f">{record.description} {annotation}\n{text[start:end]}"
-                    for record, annotation, start, end in zip(*columns, strict=True)
-                ]
-            )
-        )
-    )
+    records = [
+        f">{record.description} {annotation}\n{text[start:end]}"
+        for record, annotation, start, end in zip(*columns, strict=True)
+    ]
+    sink.write(encode("".join(records)))
 
 
 def _bodies(batch: Annotated, hard_mask: bool) -> tuple[str, NDArray[np.int64], NDArray[np.int64]]:

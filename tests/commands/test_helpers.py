@@ -105,9 +105,8 @@ def test_convert(run: Run, masked: Path, reads: Path, tmp_path: Path) -> None:
     rows = [line.split("\t") for line in (tmp_path / "logo.tsv").read_text().splitlines()[1:]]
     assert [row[0] for row in rows] == ["read001"] * lengths["read001"] + ["read007"] * lengths["read007"]
     hot, score = (np.load(tmp_path / f"m.{part}.npz") for part in ("ohe", "attributions"))
-    assert (
-        hot["arr_0"].shape == score["arr_0"].shape == (sum(-(-lengths[r] // 100) for r in ("read1", "read7")), 4, 100)
-    )
+    windows = sum(-(-lengths[name] // 100) for name in ("read001", "read007"))
+    assert hot["arr_0"].shape == score["arr_0"].shape == (windows, 4, 100)
     assert hot["ids"].tolist() == score["ids"].tolist()
     done = run("convert", source, "--tokens", "-", "--record", "read007", "-q")
     assert done.text == "".join(

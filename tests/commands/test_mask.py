@@ -29,6 +29,7 @@ Sequences = Callable[[bytes], dict[str, str]]
 RANKS = ("superkingdom", "phylum", "genus")
 COLUMNS = ["id", "length", "n_tokens", "status", "kept_fraction", "mean_importance"]
 SUFFIXES = ("bed", "fasta", "h5", "tsv")
+WRITTEN = ("bed", "config.toml", "fasta", "h5", "tsv")  # what -o writes
 
 
 def rows(text: str) -> list[dict[str, str]]:
@@ -88,7 +89,7 @@ def test_one_of_the_others_on_stdout(run: Run, few: Path, tiny_model: Path) -> N
 def test_prefix_writes_all_four(run: Run, few: Path, tiny_model: Path, tmp_path: Path) -> None:
     done = run("mask", few, "-m", tiny_model, "-o", tmp_path / "x.y")
     assert (done.code, done.out) == (0, b"")
-    assert names(tmp_path) == [f"x.y.{suffix}" for suffix in SUFFIXES]
+    assert names(tmp_path) == [f"x.y.{suffix}" for suffix in WRITTEN]
     for option, suffix in (("--fasta", "fasta"), ("--bed", "bed"), ("--tsv", "tsv")):
         assert run("mask", few, "-m", tiny_model, option, "-").out == (tmp_path / f"x.y.{suffix}").read_bytes()
 
@@ -96,7 +97,7 @@ def test_prefix_writes_all_four(run: Run, few: Path, tiny_model: Path, tmp_path:
 def test_a_named_output_beside_the_prefix(run: Run, few: Path, tiny_model: Path, tmp_path: Path) -> None:
     done = run("mask", few, "-m", tiny_model, "-o", tmp_path / "x", "--tsv", "-")
     assert [row["id"] for row in rows(done.text)] == ids(few.read_bytes())
-    assert names(tmp_path) == ["x.bed", "x.fasta", "x.h5"]
+    assert names(tmp_path) == ["x.bed", "x.config.toml", "x.fasta", "x.h5"]
 
 
 def test_outputs_are_compressed_by_name(run: Run, few: Path, tiny_model: Path, tmp_path: Path) -> None:
@@ -354,7 +355,7 @@ def test_no_records_is_no_error(run: Run, tiny_model: Path, tmp_path: Path, data
     (tmp_path / "none").write_bytes(data)
     done = run("mask", tmp_path / "none", "-m", tiny_model, "-o", tmp_path / "x", "--check")
     assert (done.code, done.out) == (0, b"")
-    assert names(tmp_path) == ["none", *(f"x.{suffix}" for suffix in SUFFIXES)]
+    assert names(tmp_path) == ["none", *(f"x.{suffix}" for suffix in WRITTEN)]
     assert (tmp_path / "x.fasta").read_bytes() == (tmp_path / "x.bed").read_bytes() == b""
     header, *others = (tmp_path / "x.tsv").read_text().splitlines()
     assert header.split("\t")[: len(COLUMNS)] == COLUMNS
@@ -415,7 +416,7 @@ def test_existing_outputs_are_safe(run: Run, few: Path, tiny_model: Path, tmp_pa
     assert (tmp_path / "x.tsv").read_text() == "precious"
     assert (tmp_path / "x.tsv").stat().st_mtime_ns == before.st_mtime_ns
     assert run("mask", "-q", few, "-m", tiny_model, "-o", tmp_path / "x", "--force").code == 0
-    assert names(tmp_path) == [f"x.{suffix}" for suffix in SUFFIXES]
+    assert names(tmp_path) == [f"x.{suffix}" for suffix in WRITTEN]
     assert len(rows((tmp_path / "x.tsv").read_text())) == 12
 
 

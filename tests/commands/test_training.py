@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
 import re
@@ -20,30 +19,31 @@ import pytest
 from seqmask.commands.train_explainer import train_explainer
 from seqmask.config import Compute, ExplainerOptions
 from seqmask.errors import InputError, SeqmaskError
+from seqmask.evaluation.frontier import AREAS, FEW_AREAS
 from seqmask.evaluation.scoring import Scorer
 from seqmask.inference.engine import Engine
-from seqmask.models.checkpoint import CLASSIFIER_FILES, load_classifier, load_model
+from seqmask.models.checkpoint import CLASSIFIER_FILES, load_classifier, load_model, save_classifier
 from seqmask.models.crossing import CrossingEmbedding
 from seqmask.sequences.records import read
 from seqmask.training.fit import Progress
 
 Run = Callable[..., Any]
 SMALL = Path(__file__).resolve().parents[2] / "examples" / "small"
-TRAIN, VAL = 100, 24
+TRAIN, VAL = 100, 12
 QUICK = ("--steps", 4, "--validations", 2, "--batch-tokens", 1024, "--min-crop", 60, "-t", 1, "-x", "cpu")
 TERMS = {"sufficiency", "necessity", "area", "variation", "bounds"}
 
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """124 real 16S and 18S pieces and their labels, splits train and val."""
+    """The first 190 nt, a window of 64 3-mers, of 112 real 16S and 18S pieces, and their labels: splits train, val."""
     directory = tmp_path_factory.mktemp("data")
     rows = [line.split("\t") for line in (SMALL / "small.tsv").read_text().splitlines()]
     of = {split: [row for row in rows[1:] if row[-1] == split] for split in ("train", "val")}
     rng = np.random.default_rng(0)
     chosen = [of[s][i] for s, n in (("train", TRAIN), ("val", VAL)) for i in sorted(rng.permutation(len(of[s]))[:n])]
-    records = {record.split()[0]: record for record in gzip.open(SMALL / "small.fasta.gz", "rt").read().split(">")[1:]}
-    (directory / "few.fasta").write_text("".join(">" + records[row[0]] for row in chosen))
+    sequences = {record.name: record.sequence for record in read([str(SMALL / "small.fasta.gz")])}
+    (directory / "few.fasta").write_text("".join(f">{row[0]}\n{sequences[row[0]][:190]}\n" for row in chosen))
     (directory / "few.tsv").write_text("\n".join("\t".join(row) for row in [rows[0], *chosen]) + "\n")
     return directory / "few.fasta", directory / "few.tsv"
 
@@ -83,7 +83,7 @@ class TestExplainer:
             ("--necessity-kind", "null"),
             ("--necessity-kind", "entropy", "--target", "true"),
             ("--named-share", 0.5, "--frames", 2),
-            ("--target", "kl", "--operator", "scale", "--layers", 1),
+            ("--target", "kl", "--operator", "gate", "--layers", 1),
         ],
         ids=lambda options: " ".join(map(str, options)) or "defaults",
     )
@@ -163,7 +163,7 @@ class TestExplainer:
         """The last tenth is held out; the classifier's own classes are the reference."""
         done = run("train-explainer", data[0], "-c", classifier, "-o", tmp_path / "model", *QUICK)
         assert done.code == 0, done.err
-        assert "112 training sequences, 12 validation sequences" in done.err
+        assert "101 training sequences, 11 validation sequences" in done.err
         assert load_model(tmp_path / "model").threshold == 0.5
 
 
@@ -224,85 +224,85 @@ class Stopped(Exception):
     """Power failure."""
 
 
+STEPS = 6
+WRITTEN = ("explainer.safetensors", "explainer-report.json", "explainer-history.json", "explainer-training.svg")
+
+
+def options_of(data: tuple[Path, Path], classifier: Path, output: Path) -> ExplainerOptions:
+    """At a rate at which training makes masks worse, so that the best Explainer is an early one."""
+    return ExplainerOptions(
+        classifier=classifier,
+        sequences=[data[0]],
+        labels=data[1],
+        output=output,
+        named_share=0.5,
+        steps=STEPS,
+        validations=3,
+        batch_tokens=1024,
+        min_crop=60,
+        learning_rate=0.1,
+        checkpoint_minutes=0,
+        compute=Compute(device="cpu", threads=1),
+    )
+
+
+def train(options: ExplainerOptions, at: int = 0, how: str = "") -> list[str]:
+    """What was said; stopped after step `at`."""
+    said: list[str] = []
+
+    def report(progress: Progress) -> None:
+        if progress.step == at and how == "failure":
+            raise Stopped
+        if progress.step == at:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    train_explainer(options, report, said.append)
+    return said
+
+
+@pytest.fixture(scope="module")
+def whole(data: tuple[Path, Path], classifier: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run that nobody disturbed."""
+    output: Path = tmp_path_factory.mktemp("whole") / "model"
+    train(options_of(data, classifier, output))
+    validated = read_json(output / "explainer-report.json")["validation"]
+    assert [entry["step"] for entry in validated] == [0, 2, 4, STEPS, STEPS, STEPS]
+    *seen, chosen, _ = ([[point["kept"] for point in track] for track in entry["frontier"]] for entry in validated)
+    best = [[track[AREAS.index(area)] for area in FEW_AREAS] for track in chosen]
+    assert best in seen[:-1], "the best Explainer must be an early one, or a resumed run can not forget it"
+    assert best != seen[-1]
+    return output
+
+
 class TestResume:
     """A run that was stopped ends as the run that was not."""
 
-    STEPS = 6
-    WRITTEN = ("explainer.safetensors", "explainer-report.json", "explainer-history.json", "explainer-training.svg")
-
-    def options(self, data: tuple[Path, Path], classifier: Path, output: Path) -> ExplainerOptions:
-        """At a rate at which training makes masks worse, so that the best Explainer is an early one."""
-        return ExplainerOptions(
-            classifier=classifier,
-            sequences=[data[0]],
-            labels=data[1],
-            output=output,
-            mask_per_rank=True,
-            named_share=0.5,
-            steps=self.STEPS,
-            validations=3,
-            batch_tokens=1024,
-            min_crop=60,
-            learning_rate=0.1,
-            checkpoint_minutes=0,
-            compute=Compute(device="cpu", threads=1),
-        )
-
-    def train(self, options: ExplainerOptions, at: int = 0, how: str = "") -> list[str]:
-        """What was said; stopped after step `at`."""
-        said: list[str] = []
-
-        def report(progress: Progress) -> None:
-            if progress.step == at and how == "failure":
-                raise Stopped
-            if progress.step == at:
-                os.kill(os.getpid(), signal.SIGTERM)
-
-        train_explainer(options, report, said.append)
-        return said
-
-    @pytest.fixture(scope="class")
-    def whole(self, data: tuple[Path, Path], classifier: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        output: Path = tmp_path_factory.mktemp("whole") / "model"
-        self.train(self.options(data, classifier, output))
-        validated = read_json(output / "explainer-report.json")["validation"]
-        assert [entry["step"] for entry in validated] == [0, 2, 4, 6, 6, 6]
-        frontiers = [entry["frontier"] for entry in validated]
-        finest = {json.dumps(point["kept"]) for track in frontiers[4] for point in track}
-        last = {json.dumps(point["kept"]) for track in frontiers[3] for point in track}
-        assert not last <= finest, "the best Explainer must not be the last one, or a resumed run can not forget it"
-        return output
-
-    @pytest.mark.parametrize(
-        ("at", "how"), [(1, "failure"), (3, "failure"), (5, "failure"), (6, "failure"), (4, "signal"), (6, "signal")]
-    )
+    @pytest.mark.parametrize(("at", "how"), [(1, "failure"), (4, "failure"), (6, "failure"), (6, "signal")])
     def test_the_same_model_bit_for_bit(
         self, data: tuple[Path, Path], classifier: Path, whole: Path, tmp_path: Path, at: int, how: str
     ) -> None:
-        options = self.options(data, classifier, tmp_path / "model")
+        options = options_of(data, classifier, tmp_path / "model")
         with pytest.raises((Stopped, SeqmaskError)) as caught:
-            self.train(options, at, how)
+            train(options, at, how)
         assert caught.type is Stopped or "stopped by SIGTERM" in str(caught.value)
         assert not (tmp_path / "model" / "explainer.safetensors").exists()
-        said = self.train(replace(options, resume=True))
+        said = train(replace(options, resume=True))
         assert any(line.startswith("step 0:") for line in said) is (at == 1), "what was scored is not scored again"
-        for name in self.WRITTEN:
+        for name in WRITTEN:
             assert (tmp_path / "model" / name).read_bytes() == (whole / name).read_bytes(), name
         assert not (tmp_path / "model" / "checkpoint.safetensors").exists()
 
     def test_another_classifier_is_refused(self, data: tuple[Path, Path], classifier: Path, tmp_path: Path) -> None:
         """At the same path, but trained anew since."""
         own = shutil.copytree(classifier, tmp_path / "classifier")
-        options = self.options(data, own, tmp_path / "model")
+        options = options_of(data, own, tmp_path / "model")
         with pytest.raises(Stopped):
-            self.train(options, 2, "failure")
+            train(options, 2, "failure")
         model = load_classifier(own)
-        from seqmask.models.checkpoint import save_classifier
-
         model.network.head.bias.data += 1
         save_classifier(own, model.network, model.tokenizer, model.ranks, model.settings)
         with pytest.raises(InputError, match=r"other options \(classifier_sha256\)"):
-            self.train(replace(options, resume=True))
+            train(replace(options, resume=True))
 
 
 class TestClassifier:

@@ -93,3 +93,19 @@ def test_estimate_leaves_nan_out():
     found = metrics.estimate(np.array([1.0, np.nan, 3.0]), 1)
     assert found["mean"] == 2
     assert found["interval"] == [1, 3]
+
+
+def test_groups_by_hand():
+    """Two superkingdoms: all is right in the first, nothing in the second, and of the third no class is known."""
+    reference = np.array([0, 1, 0, 1, -1, 0])
+    group = np.array([0, 0, 2, 2, 1, -1])
+    full = np.eye(2, dtype=np.float32)[[0, 1, 1, 0, 0, 0]]
+    masked = np.eye(2, dtype=np.float32)[[0, 0, 1, 0, 0, 0]]
+    found = scores.groups({"full": full, "masked": masked}, reference, group, ["A", "B", "C"], 0)
+    assert [(of["class"], of["scored"], of["full"]["mean"], of["masked"]["mean"]) for of in found] == [
+        ("A", 2, 1.0, 0.5),
+        ("C", 2, 0.0, 0.0),
+    ]
+    assert found[0]["full"]["interval"] == [1.0, 1.0]
+    assert found[0]["masked"]["interval"] == [0.0, 1.0]
+    assert scores.groups({"full": full}, np.full(6, -1), group, ["A", "B", "C"], 0) == []

@@ -201,7 +201,8 @@ def test_modisco_arrays(file: str, fasta: str, items: list[Explanation]) -> None
             assert letters[:, length:].sum() == 0
             track = np.concatenate(list(score["arr_0"][rows]), axis=1).sum(axis=0)[:length]
             known = [letter in "ACGT" for letter in item.record.sequence]
-            np.testing.assert_array_equal(track[known], np.nan_to_num(item.track())[known])
+            centred = item.track() - np.nanmean(item.track()) if len(item.spans) else np.zeros(length)
+            np.testing.assert_allclose(track[known], np.nan_to_num(centred)[known], atol=1e-6)
 
 
 def test_logos(file: str, fasta: str, items: list[Explanation]) -> None:

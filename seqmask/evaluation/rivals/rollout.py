@@ -10,6 +10,7 @@ from torch import Tensor
 
 from seqmask.inference.engine import Batch, Step
 from seqmask.models.classifier import Classifier
+from seqmask.models.encoders import build
 
 
 def rollout_step(classifier: Classifier) -> Step:
@@ -20,9 +21,10 @@ def rollout_step(classifier: Classifier) -> Step:
     runs with it.
     """
     network = copy.deepcopy(classifier)
-    encoder: Any = network.encoder
-    encoder.set_attn_implementation("eager")
+    encoder: Any = build(classifier.config, "eager")
+    encoder.load_state_dict(classifier.encoder.state_dict())
     encoder.config.output_attentions = True
+    network.encoder = encoder.to(classifier.head.weight.device).eval()
     seen: list[tuple[Tensor, ...]] = []
     encoder.register_forward_hook(lambda module, args, output: seen.append(output.attentions))
 

@@ -1,0 +1,229 @@
+"""The tables of a model card that come from reports: `evaluate`, `profile`, and the one of benchmarks/amplicons.py."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator
+
+from card_markdown import Json, between, bullets, estimate, number, score, table, wrap
+
+MASK = "seqmask"
+
+
+def subject(report: Json) -> str:
+    """What a report is about: its split, or its files."""
+    if report["split"]:
+        return f"split `{report['split']}`"
+    return ", ".join(f"`{name}`" for name in report["data_sha256"]) or "standard input"
+
+
+def evaluation(report: Json, threshold: float, trained: Collection[str]) -> list[str]:
+    """All tables of one report of `seqmask evaluate`. threshold: the model's own; trained: digests of its data."""
+    ranks = {name: rank for name, rank in report["ranks"].items() if rank["scored"]}
+    notes = [
+        f"{report['sequences']} sequences ({report['left_out']} left out as unreadable), against {report['against']}, "
+        f"hard masks at tau {report['threshold']:.5f}, operator `{report['operator']}`, seed {report['seed']}."
+    ]
+    if not math.isclose(report["threshold"], threshold, rel_tol=1e-9):
+        notes.append("**This is not the model's own threshold.**")
+    if missing := [name for name in report["ranks"] if name not in ranks]:
+        notes.append(f"No sequence of a known class at {', '.join(missing)}.")
+    others = {name: digest for name, digest in report["data_sha256"].items() if digest not in trained}
+    if others:
+        notes.append("Data: " + ", ".join(f"`{name}` (SHA-256 `{digest}`)" for name, digest in others.items()) + ".")
+    return [
+        f"### {subject(report)[0].upper()}{subject(report)[1:]}",
+        wrap(" ".join(notes)),
+        *(part for part in tables(report, ranks)),
+        f"Red flags:\n\n{bullets(report['red_flags'])}" if report["red_flags"] else "Red flags: none.",
+    ]
+
+
+def tables(report: Json, ranks: Json) -> Iterator[str]:
+    """The tables with a line over each."""
+    if not ranks:
+        return
+    yield "Hard masks, accuracy (95 % interval); the gap to the best control is paired:"
+    yield headline(ranks)
+    yield "Balanced accuracy (mean recall over classes); confidence on whole sequences and expected calibration error:"
+    yield balanced(ranks)
+    yield f"By {next(iter(report['ranks']))}, accuracy (95 % interval):"
+    yield groups(ranks)
+    yield "Hard masks and controls of the same area, accuracy masked / inverse:"
+    yield controls(ranks, soft=False)
+    if any(rank["judge"] for rank in ranks.values()):
+        yield wrap(
+            "An independent judge (the same recipe, another seed) reads the hard masks; *excess*: how much more "
+            "accuracy the classifier has than the judge on masked sequences, less the same on whole ones. And what a "
+            "regression tells of the class from the mask alone:"
+        )
+        yield leakage(ranks)
+    if report["rivals"]:
+        yield wrap(
+            f"Other attribution methods on {report['rivals']['sequences']} sequences: *separation* is the mean over "
+            "top shares and ranks of kept minus removed accuracy, *gap* that of seqmask less the method's, paired; a "
+            "backward pass counts as two forward ones:"
+        )
+        yield rivals(report["rivals"])
+    yield "Top share of each sequence, accuracy kept / removed:"
+    yield shares(ranks)
+    yield "ERASER (mean over top shares), comprehensiveness (high is good) / sufficiency (low is good):"
+    yield eraser(ranks)
+    if report["annotations"]:
+        yield f"Importance inside annotations over that outside, {report['annotations']['sequences']} sequences:"
+        yield enrichment(report["annotations"]["tracks"])
+    yield "Soft masks, accuracy masked / inverse; without the constant mask beside them they say nothing:"
+    yield controls(ranks, soft=True)
+    yield "Shape of the masks:"
+    yield shapes(report)
+
+
+def headline(ranks: Json) -> str:
+    header = ["rank", "full", "masked", "inverse", "inverse of `random`", "majority", "best control", "gap"]
+    rows = []
+    for name, rank in ranks.items():
+        mask, best = rank["rows"][MASK], rank["best_control"]
+        inverse = number(rank["rows"]["random"]["inverse"]["accuracy"])
+        cells = [score(part) for part in (rank["full"], mask["masked"], mask["inverse"])]
+        best_cell = f"{number(best['accuracy'])} `{best['name']}`"
+        gap = between(best["gap"], best["interval"], "+")
+        rows.append([name, *cells, inverse, number(rank["majority_rate"]), best_cell, gap])
+    return table(header, rows)
+
+
+def balanced(ranks: Json) -> str:
+    rows = []
+    for name, rank in ranks.items():
+        mask, sure = rank["rows"][MASK], rank["confidence"]
+        views = (rank["full"], mask["masked"], mask["inverse"])
+        cells = [between(of["balanced_accuracy"], of["intervals"]["balanced_accuracy"]) for of in views]
+        confident = ["n/a"] * 2 if sure is None else [number(sure["mean"]), between(sure["ece"], sure["interval"])]
+        rows.append([name, *cells, *confident])
+    return table(["rank", "full", "masked", "inverse", "confidence", "calibration error"], rows)
+
+
+def groups(ranks: Json) -> str:
+    rows = [
+        [name, of["class"], str(of["scored"]), *(estimate(of[view]) for view in ("full", "masked", "inverse"))]
+        for name, rank in ranks.items()
+        for of in rank["groups"]
+    ]
+    return table(["rank", "of", "sequences", "full", "masked", "inverse"], rows)
+
+
+def controls(ranks: Json, soft: bool) -> str:
+    rows = []
+    for name in next(iter(ranks.values()))["rows"]:
+        if name.endswith("(soft)") is soft:
+            pairs = [rank["rows"][name] for rank in ranks.values()]
+            cells = [f"{number(p['masked']['accuracy'])} / {number(p['inverse']['accuracy'])}" for p in pairs]
+            rows.append([f"`{name}`", *cells])
+    return table(["mask", *ranks], rows)
+
+
+def leakage(ranks: Json) -> str:
+    header = ["rank", "judge full", "masked", "inverse", "excess", "probe of the mask", "majority", "from length"]
+    rows = []
+    for name, rank in ranks.items():
+        judge, probe = rank["judge"], rank["probe"]
+        views = (
+            [number(judge["judge"][view]["mean"]) for view in ("full", "masked", "inverse")] if judge else ["n/a"] * 3
+        )
+        excess = estimate(judge["excess"] if judge else None, "+")
+        told = [number(probe[key]) for key in ("accuracy", "majority_rate", "length_accuracy")]
+        rows.append([name, *views, excess, *told])
+    return table(header, rows)
+
+
+def rivals(of: Json) -> str:
+    rows = []
+    for name, method in of["methods"].items():
+        for kind, found in (("all ranks", method["shared"]), ("each rank", method["per_rank"])):
+            if found:
+                cost = [f"{method['forwards']:,.0f}", f"{method['milliseconds']:,.0f}"]
+                rows.append([f"`{name}`", kind, estimate(found["separation"], "+"), estimate(found["gap"], "+"), *cost])
+    return table(["method", "one order for", "separation", "gap", "forward passes", "ms a sequence"], rows)
+
+
+def shares(ranks: Json) -> str:
+    header = [f"{100 * float(share):g} %" for share in next(iter(ranks.values()))["fractions"][MASK]]
+    rows = [
+        [name, f"`{order}`", *(f"{number(p['kept'])} / {number(p['removed'])}" for p in of.values())]
+        for name, rank in ranks.items()
+        for order, of in rank["fractions"].items()
+    ]
+    return table(["rank", "order", *header], rows)
+
+
+def eraser(ranks: Json) -> str:
+    orders = list(next(iter(ranks.values()))["eraser"])
+    rows = []
+    for name, rank in ranks.items():
+        pairs = [rank["eraser"][order] for order in orders]
+        rows.append([name, *(f"{number(p['comprehensiveness'])} / {number(p['sufficiency'])}" for p in pairs)])
+    return table(["rank", *(f"`{order}`" for order in orders)], rows)
+
+
+def enrichment(tracks: Json) -> str:
+    rows = []
+    for name, kinds in tracks.items():
+        for kind, of in kinds.items():
+            figures = [estimate(of[key]) for key in ("ratio", "kept_ratio")] if of["sequences"] else ["n/a"] * 2
+            rows.append([name, kind, str(of["sequences"]), *figures])
+    return table(["mask", "inside", "sequences", "importance", "kept"], rows)
+
+
+def shapes(report: Json) -> str:
+    found = {"all": report["mask"]} if "mask" in report else {n: r["mask"] for n, r in report["ranks"].items()}
+    header = ["mask", "area", "median", "5-95 %", "soft area", "binarity", "variation", "segments", "median segment"]
+    header += ["from position", "other strand", "other frame"]
+    rows = []
+    for name, of in found.items():
+        area, same = of["area"], of["consistency"]
+        spread = f"{number(area['p5'])}-{number(area['p95'])}"
+        figures = [of["soft_area"]["mean"], of["binarity"], of["variation"]]
+        median = of["median_segment_nt"]
+        segments = [f"{of['segments']:.1f}", "n/a" if median is None else f"{median:.0f} nt"]
+        stable = [of["position"], same["reverse_complement"]["mean"], same["frame"]["mean"]]
+        cells = [number(area["mean"]), number(area["median"]), spread, *map(number, figures), *segments]
+        rows.append([name, *cells, *map(number, stable)])
+    return table(header, rows)
+
+
+# Other reports
+
+
+def amplicons(report: Json) -> list[str]:
+    """The classifier on amplicons beside the baseline trained on crops of that length."""
+    rows = []
+    for region, of in report["regions"].items():
+        for rank, pair in of["ranks"].items():
+            ours, theirs = pair["classifier"], pair["baseline"]
+            keys = ("accuracy", "balanced_accuracy", "accuracy_all")
+            figures, beside = ([number(p[key]) if p else "n/a" for key in keys] for p in (ours, theirs))
+            known = f"{ours['known']} of {ours['labelled']}"
+            first = [region, str(of["length"] or "all"), rank, known, number(ours["majority_rate"])]
+            rows.append([*first, *figures, *beside])
+    header = ["part", "nt", "rank", "known", "majority", "accuracy", "balanced", "all labelled"]
+    return [
+        "## Amplicons",
+        wrap(
+            f"Parts of the genes of split `{report['split']}` as they are sequenced (`benchmarks/amplicons.py`), "
+            "beside the k-mer baseline trained on random crops of the same length. Columns as above."
+        ),
+        table([*header, "k-mers: accuracy", "balanced", "all labelled"], rows),
+    ]
+
+
+def profile(report: Json) -> list[str]:
+    """Importance inside the regions of a reference."""
+    parts = [
+        "## Along a reference",
+        wrap(
+            f"`seqmask profile`: {report['aligned']} of {report['sequences']} sequences"
+            + (f" of split `{report['split']}`" if report["split"] else "")
+            + f" aligned to {report['reference']}, mean identity {number(report['identity']['mean'])}. Importance, and "
+            "share kept, inside each region over that in the rest of the same sequences; *any*: all regions together."
+        ),
+    ]
+    return [*parts, enrichment(report["regions"])] if report["regions"] else parts

@@ -1,0 +1,143 @@
+"""BERT (Devlin et al. 2019) in plain torch, with the names, weights and numbers of transformers' `BertModel`.
+
+Importing that class takes 3 seconds of CPU time, most of it for what a forward pass never asks for; this module takes
+none beyond torch's own. Tests hold the two together bit by bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+DEFAULTS = {
+    "type_vocab_size": 2,
+    "max_position_embeddings": 512,
+    "hidden_dropout_prob": 0.1,
+    "attention_probs_dropout_prob": 0.1,
+    "layer_norm_eps": 1e-12,
+    "hidden_act": "gelu",
+    "initializer_range": 0.02,
+    "pad_token_id": 0,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """last_hidden_state (B, T, D)."""
+
+    last_hidden_state: Tensor
+
+
+class Embeddings(nn.Module):
+    """Word, position and type embeddings, layer-normalised."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        super().__init__()
+        width = config["hidden_size"]
+        self.word_embeddings = nn.Embedding(config["vocab_size"], width, padding_idx=config["pad_token_id"])
+        self.position_embeddings = nn.Embedding(config["max_position_embeddings"], width)
+        self.token_type_embeddings = nn.Embedding(config["type_vocab_size"], width)
+        self.LayerNorm = nn.LayerNorm(width, eps=config["layer_norm_eps"])
+        self.dropout = nn.Dropout(config["hidden_dropout_prob"])
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        """States (B, T, D) of ids (B, T) int64, all of type 0."""
+        words = self.word_embeddings(input_ids) + self.token_type_embeddings.weight[0]
+        states: Tensor = self.LayerNorm(words + self.position_embeddings.weight[: input_ids.shape[1]])
+        return self.dropout(states)  # type: ignore[no-any-return]
+
+
+class SelfAttention(nn.Module):
+    """Queries, keys and values, and scaled dot products of them."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        super().__init__()
+        width, self.heads = config["hidden_size"], config["num_attention_heads"]
+        if width % self.heads:
+            raise ValueError(f"hidden_size {width} is no multiple of num_attention_heads {self.heads}")
+        self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
+        self.dropout = config["attention_probs_dropout_prob"]
+
+    def forward(self, states: Tensor, mask: Tensor | None) -> Tensor:
+        """New states (B, T, D). mask (B, 1, T, T): bool, True = attend, or added to the logits; None = all."""
+        query, key, value = (
+            part(states).view(*states.shape[:2], self.heads, -1).transpose(1, 2)
+            for part in (self.query, self.key, self.value)
+        )
+        dropout = self.dropout if self.training else 0.0
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
+        return mixed.transpose(1, 2).reshape(states.shape)
+
+
+class Output(nn.Module):
+    """A linear map, the residual, a LayerNorm."""
+
+    def __init__(self, config: Mapping[str, Any], inner: int) -> None:
+        super().__init__()
+        self.dense = nn.Linear(inner, config["hidden_size"])
+        self.LayerNorm = nn.LayerNorm(config["hidden_size"], eps=config["layer_norm_eps"])
+        self.dropout = nn.Dropout(config["hidden_dropout_prob"])
+
+    def forward(self, inner: Tensor, residual: Tensor) -> Tensor:
+        """(B, T, D) from what is within the sublayer and from what went into it."""
+        states: Tensor = self.LayerNorm(self.dropout(self.dense(inner)) + residual)
+        return states
+
+
+class Layer(nn.Module):
+    """Attention and feed-forward network."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        super().__init__()
+        width, inner = config["hidden_size"], config["intermediate_size"]
+        self.attention = nn.ModuleDict({"self": SelfAttention(config), "output": Output(config, width)})
+        self.intermediate = nn.ModuleDict({"dense": nn.Linear(width, inner)})
+        self.output = Output(config, inner)
+
+    def forward(self, states: Tensor, mask: Tensor | None) -> Tensor:
+        """(B, T, D) to (B, T, D)."""
+        states = self.attention["output"](self.attention["self"](states, mask), states)
+        result: Tensor = self.output(F.gelu(self.intermediate["dense"](states)), states)
+        return result
+
+
+class Bert(nn.Module):
+    """An encoder of a configuration as transformers writes it; weights as transformers initialises them."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        super().__init__()
+        config = {"intermediate_size": 3072, **DEFAULTS, **config}
+        if config["hidden_act"] != "gelu":
+            raise ValueError(f"hidden_act {config['hidden_act']!r}: only gelu is here")
+        self.embeddings = Embeddings(config)
+        self.encoder = nn.ModuleDict(
+            {"layer": nn.ModuleList(Layer(config) for _ in range(config["num_hidden_layers"]))}
+        )
+        self.apply(lambda module: _initialise(module, config["initializer_range"]))
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Hidden:
+        """States of ids (B, T) int64. attention_mask: (B, T), 0 = padding, or (B, 1, T, T) as attention takes it."""
+        states: Tensor = self.embeddings(input_ids=input_ids)
+        mask: Tensor | None = attention_mask
+        if attention_mask.dim() == 2:
+            seen = attention_mask.bool()
+            # Without padding there is nothing to hide, and faster attention
+            mask = None if seen.all() else seen[:, None, None].expand(-1, 1, seen.shape[1], -1)
+        for layer in self.encoder.layer:  # type: ignore[union-attr]
+            states = layer(states, mask)
+        return Hidden(states)
+
+
+@torch.no_grad()
+def _initialise(module: nn.Module, deviation: float) -> None:
+    if isinstance(module, nn.Linear | nn.Embedding):
+        module.weight.normal_(0.0, deviation)
+    if isinstance(module, nn.Linear):
+        module.bias.zero_()
+    if isinstance(module, nn.Embedding) and module.padding_idx is not None:
+        module.weight[module.padding_idx].zero_()

@@ -14,6 +14,7 @@ import typer
 from seqmask.cli.common import terminated
 from seqmask.cli.convert import convert
 from seqmask.cli.evaluate import evaluate
+from seqmask.cli.group import Group
 from seqmask.cli.info import doctor, info, models
 from seqmask.cli.mask import mask
 from seqmask.cli.merge import merge
@@ -24,6 +25,7 @@ from seqmask.cli.train_explainer import train_explainer
 
 app = typer.Typer(
     name="seqmask",
+    cls=Group,
     help="Which parts of a nucleotide sequence does its classification rest on? Honest masks, with the evidence.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

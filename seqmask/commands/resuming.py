@@ -5,22 +5,26 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from seqmask.config import MaskOptions
+from seqmask.config import MaskOptions, to_json
 from seqmask.results.files import is_straight
 from seqmask.results.recovery import Recovery
 from seqmask.results.writer import Outputs, Paths
 
+# Options that say from where, to where and how, or whose outcome is among the facts: digests, threshold, precision
+INDIFFERENT: Final = frozenset(
+    {
+        *("reads", "infile_list", "model", "fasta", "bed", "tsv", "hdf5", "json_report", "besides"),
+        *("threshold", "compute", "seed", "shard", "checkpoint_minutes", "resume", "force"),
+    }
+)
+
 
 def decisive(facts: dict[str, Any], options: MaskOptions, frames: int) -> dict[str, Any]:
     """All that the outputs depend on but the input: shards, and a run and its continuation, must agree in it."""
-    names = ("overlap", "check", "hard_mask", "full_precision", "min_confidence")
-    return {
-        **{key: value for key, value in facts.items() if key not in ("command", "device", "seed")},
-        **{name: getattr(options, name) for name in names},
-        "frames": options.frames or frames,
-    }
+    chosen = {key: value for key, value in to_json(options).items() if key not in INDIFFERENT}
+    return chosen | {key: facts[key] for key in facts if key not in ("command", "device", "seed")} | {"frames": frames}
 
 
 def recovery(paths: Paths, options: MaskOptions, run: dict[str, Any]) -> Recovery | None:

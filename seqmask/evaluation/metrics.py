@@ -211,8 +211,8 @@ def _grouped_draws(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Bootstrap draws of k >= 1 sequences: how many of each group were drawn, and the sum of their values.
 
-    values, group (k,); beyond MANY sequences fewer draws are made, at least 100. Returns (draws, groups) each, groups in
-    rising order.
+    values, group (k,); beyond MANY sequences fewer draws are made, at least 100. Returns (draws, groups) each, groups
+    in rising order.
     """
     draws = max(min(draws, MANY * draws // values.size), 100)
     order = np.argsort(group, kind="stable")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import contextlib
 import gzip
+import hashlib
 import lzma
 import os
 import re
@@ -156,10 +157,10 @@ class Sink:
     """
 
     def __init__(self, target: Target, kept: int = 0) -> None:
-        self.written, self._plain = kept, not _format(target.path)
+        self.written, self._plain, self._digest = kept, not _format(target.path), _digest()
         with contextlib.ExitStack() as layers:
             if kept:
-                self._handle = _go_on(target, kept, layers)
+                self._handle = _go_on(target, kept, self._digest, layers)
             else:
                 self._handle = _compressor(_open_raw(target, layers), target.path, layers)
             self._layers = layers.pop_all()
@@ -167,9 +168,15 @@ class Sink:
     def write(self, data: bytes) -> None:
         """Write all of `data`. Raises BrokenPipeError when the reader has gone, OSError when the disk is full."""
         self.written += len(data)
+        self._digest.update(data)
         rest = memoryview(data)
         while rest:  # with PYTHONUNBUFFERED, stdout is a raw file, which may take only a part and says nothing
             rest = rest[self._handle.write(rest) :]
+
+    @property
+    def digest(self) -> str:
+        """Of the bytes so far, before compression."""
+        return self._digest.hexdigest()
 
     def flush(self) -> None:
         """Hand what was written to the system, so that it outlives this process; a compressor is left in peace."""
@@ -181,38 +188,59 @@ class Sink:
         self._layers.close()
 
 
-def readable(target: Target) -> int:
-    """Bytes, after decompression, that can be read of a working file that a killed process left."""
-    if not target.working.exists():
-        return 0
-    if not _format(target.path):
-        return target.working.stat().st_size
-    return sum(map(len, _blocks(target)))
+def prefixes(target: Target, sizes: Iterable[int]) -> dict[int, str]:
+    """Digests (as `Sink.digest`) of the first n bytes of what a killed process left, for each of n that is there."""
+    wanted, found = sorted(set(sizes)), {}
+    digest, done = _digest(), 0
+    for block in (b"", *_blocks(target)):
+        begin = 0
+        while wanted and wanted[0] <= done + len(block):
+            end = wanted[0] - done
+            digest.update(block[begin:end])
+            found[wanted.pop(0)], begin = digest.hexdigest(), end
+        digest.update(block[begin:])
+        done += len(block)
+    return found
+
+
+def _digest() -> hashlib.blake2b:
+    return hashlib.blake2b(digest_size=16)
 
 
 def _blocks(target: Target) -> Iterator[bytes]:
-    """What a compressed working file holds, as far as it can be read."""
+    """What a working file holds, decompressed, as far as it can be read."""
+    form = _format(target.path)
     # Each decompressor has error types of its own for a file that ends too early
-    with contextlib.suppress(Exception), xopen(target.working, "rb", format=_format(target.path), threads=0) as file:
+    with (
+        contextlib.suppress(Exception),
+        xopen(target.working, "rb", format=form, threads=0) if form else target.working.open("rb") as file,
+    ):
         while block := file.read(_BLOCK):
             yield block
 
 
-def _go_on(target: Target, kept: int, layers: contextlib.ExitStack) -> BinaryIO:
+def _go_on(target: Target, kept: int, digest: hashlib.blake2b, layers: contextlib.ExitStack) -> BinaryIO:
     """Open a working file behind its first `kept` bytes; a compressed one is compressed anew, to the same bytes."""
-    if not _format(target.path):
-        raw = layers.enter_context(target.working.open("r+b"))
-        raw.truncate(kept)
-        raw.seek(kept)
-        return raw
+    plain = not _format(target.path)
     anew = target.working.with_name(target.working.name + ".anew")
-    handle = _compressor(layers.enter_context(anew.open("wb")), target.path, layers)
+    raw = cast(BinaryIO, layers.enter_context(target.working.open("r+b") if plain else anew.open("wb")))
+    handle = _compressor(raw, target.path, layers)
     left = kept
     for block in _blocks(target):
-        left -= handle.write(block[:left])
+        part = block[:left]
+        left -= len(part)
+        digest.update(part)
+        if not plain:
+            handle.write(part)
+        if not left:
+            break
     if left:
         raise OSError(f"{target.working} has become shorter")
-    os.replace(anew, target.working)
+    if plain:
+        handle.truncate(kept)
+        handle.seek(kept)
+    else:
+        os.replace(anew, target.working)
     return handle
 
 

@@ -22,13 +22,13 @@ FORMAT: Final = "seqmask-journal"
 class Checkpoint:
     """A point at which all outputs hold whole records. records: so many from the run's first on.
 
-    digest: of those records (`sequences.digest`). sizes: uncompressed bytes of each text output by its kind.
-    parts: whole HDF5 parts. counts: state of the report's counts.
+    digest: of those records (`sequences.digest`). texts: bytes of each text output before compression, by its kind, and
+    their digest. parts: whole HDF5 parts. counts: state of the report's counts.
     """
 
     records: int = 0
     digest: str = ""
-    sizes: dict[str, int] = field(default_factory=dict)
+    texts: dict[str, tuple[int, str]] = field(default_factory=dict)
     parts: int = 0
     counts: dict[str, Any] = field(default_factory=dict)
 

@@ -6,9 +6,11 @@ import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
+from seqmask.errors import InputError
 from seqmask.results.annotated import Annotated
 from seqmask.results.hdf5 import Hdf5Writer
 from seqmask.results.merge import concatenate
+from seqmask.results.reader import read
 
 
 class Hdf5Parts:
@@ -26,12 +28,14 @@ class Hdf5Parts:
         self._open()
 
     @staticmethod
-    def count(working: Path) -> int:
-        """Parts that are there, from the first on without a gap."""
-        number = 0
-        while working.with_name(f"{working.name}.{number + 1}").exists():
-            number += 1
-        return number
+    def records(working: Path) -> list[int]:
+        """Records of each part that a killed process left whole, from the first on without a gap."""
+        found: list[int] = []
+        with contextlib.suppress(InputError):
+            while True:
+                with read(working.with_name(f"{working.name}.{len(found) + 1}")) as part:
+                    found.append(part.n_records)
+        return found
 
     def append(self, batch: Annotated) -> None:
         """Add the records of a batch. Raises OSError."""

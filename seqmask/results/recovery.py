@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from seqmask.errors import UsageError
-from seqmask.results.files import Target, readable
+from seqmask.results.files import Target, prefixes
 from seqmask.results.journal import Checkpoint, Journal, same_run
 from seqmask.results.parts import Hdf5Parts
 
@@ -35,10 +35,10 @@ class Recovery:
             found = journal.run() if self.resume else None
             if found is not None:
                 same_run(self.run, found)
-                for number, checkpoint in reversed(list(enumerate(journal.checkpoints(), 1))):
-                    if _is_there(checkpoint, targets):
-                        journal.keep(number)
-                        return journal, checkpoint
+                checkpoints = journal.checkpoints()
+                if last := _last(checkpoints, targets):
+                    journal.keep(last)
+                    return journal, checkpoints[last - 1]
             journal.start(self.run)
         except BaseException:
             journal.close()
@@ -53,10 +53,17 @@ def check_resumable(targets: Mapping[str, str]) -> None:
             raise UsageError(f"--resume needs every output to be a file, and {path} is none")
 
 
-def _is_there(checkpoint: Checkpoint, targets: Mapping[str, Target]) -> bool:
-    """Whether the working files hold all that the checkpoint speaks of."""
-    for kind, target in targets.items():
-        there = Hdf5Parts.count(target.working) if kind == HDF5 else readable(target)
-        if there < (checkpoint.parts if kind == HDF5 else checkpoint.sizes[kind]):
-            return False
-    return True
+def _last(checkpoints: Sequence[Checkpoint], targets: Mapping[str, Target]) -> int:
+    """Number, from 1, of the last checkpoint of which all is there, byte by byte; 0 if there is none."""
+    there = {
+        kind: prefixes(target, (checkpoint.texts[kind][0] for checkpoint in checkpoints))
+        for kind, target in targets.items()
+        if kind != HDF5
+    }
+    records = Hdf5Parts.records(targets[HDF5].working) if HDF5 in targets else []
+    for number, checkpoint in reversed(list(enumerate(checkpoints, 1))):
+        texts = all(there[kind].get(size) == digest for kind, (size, digest) in checkpoint.texts.items())
+        parts = records[: checkpoint.parts] if HDF5 in targets else [checkpoint.records]
+        if texts and sum(parts) == checkpoint.records:
+            return number
+    return 0

@@ -235,7 +235,7 @@ class Outputs:
 
     def _open_text(self, kind: str, target: Target) -> None:
         style = self._style
-        kept = self._saved.sizes.get(kind, 0)
+        kept, _ = self._saved.texts.get(kind, (0, ""))
         sink = self._texts[kind] = target.open(kept)
         if kind == "fasta":
             self._writers.append(lambda batch: fasta.write(sink, batch, hard_mask=style.hard_mask))
@@ -302,7 +302,7 @@ class Outputs:
         for sink in self._texts.values():
             sink.flush()
         parts = self._parts.checkpoint() if self._parts is not None else 0
-        sizes = {kind: sink.written for kind, sink in self._texts.items()}
-        self._saved = Checkpoint(self.counts.records, self._digest, sizes, parts, self.counts.to_json())
+        texts = {kind: (sink.written, sink.digest) for kind, sink in self._texts.items()}
+        self._saved = Checkpoint(self.counts.records, self._digest, texts, parts, self.counts.to_json())
         self._journal.add(self._saved)
         self._when = time.monotonic()

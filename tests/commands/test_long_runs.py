@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ import h5py
 import numpy as np
 import pytest
 
+from seqmask.commands.resuming import INDIFFERENT, decisive
+from seqmask.config import MaskOptions
 from seqmask.inference import explain
 
 Run = Callable[..., Any]
@@ -160,3 +163,10 @@ def test_what_cannot_be_resumed_or_sharded(run: Run, few: Path, tiny_model: Path
         done = run("mask", "-q", "-m", tiny_model, *arguments, stdin=b">a\nACGTACGT\n")
         assert (done.code, done.out) == (2, b"")
         assert message in done.err
+
+
+def test_options_that_decide_nothing_are_options() -> None:
+    assert {field.name for field in fields(MaskOptions)} >= INDIFFERENT
+    run = decisive({"threshold": 0.5, "command": ["x"]}, MaskOptions(overlap=7, force=True), 2)
+    assert (run["threshold"], run["overlap"], run["frames"]) == (0.5, 7, 2)
+    assert not {"command", "force", "reads"} & run.keys()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,8 @@ from seqmask.sequences.alignment import Reference
 from seqmask.sequences.records import read
 
 Run = Callable[..., Any]
-GENES = Path(__file__).resolve().parents[2] / "examples" / "16s"
+ROOT = Path(__file__).resolve().parents[2]
+GENES = ROOT / "examples" / "16s"
 ECOLI, SEQUENCES = GENES / "ecoli.fasta", GENES / "genes.fasta.gz"
 
 
@@ -135,3 +137,22 @@ def test_bad_input(run: Run, tiny_model: Path, more: list[str], code: int, messa
     done = run("profile", SEQUENCES, "-m", tiny_model, "-x", "cpu", *more)
     assert (done.code, done.out) == (code, b"")
     assert message in " ".join(done.err.replace("│", " ").split())
+
+
+def test_the_document_names_every_column_and_key(run: Run, tiny_model: Path) -> None:
+    from seqmask.results.profile import COLUMNS
+
+    documents = [(ROOT / "docs" / name).read_text() for name in ("profile.md", "evaluation.md")]
+    table = documents[0].split("## Table")[1].split("## JSON")[0]
+    rows_of = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    assert tuple(name for row in rows_of for name in re.findall(r"`(\w+)`", row)) == COLUMNS
+    done = run(
+        *("profile", SEQUENCES, "-m", tiny_model, "-r", ECOLI, "-x", "cpu", "--limit", "3", "--regions", "ecoli-16s"),
+        *("--tsv", "/dev/null", "--json", "-"),
+    )
+    assert done.code == 0, done.err
+    report = json.loads(done.text)
+    keys = {*report, *report["identity"], *report["regions"]["all"]["V4"]}
+    # What every command's options are called is in the reference of the command line
+    options = {"overlap", "frames", "min_identity", "threshold", "seed", "split", "limit"}
+    assert {key for key in keys - options if not any(f"`{key}`" in text for text in documents)} == set()

@@ -19,7 +19,7 @@ import pytest
 from seqmask.commands.train_explainer import train_explainer
 from seqmask.config import Compute, ExplainerOptions
 from seqmask.errors import InputError, SeqmaskError
-from seqmask.evaluation.frontier import AREAS, FEW_AREAS
+from seqmask.evaluation.frontier import AREAS, FEW_AREAS, Wanted
 from seqmask.evaluation.scoring import Scorer
 from seqmask.inference.engine import Engine
 from seqmask.models.checkpoint import CLASSIFIER_FILES, load_classifier, load_model, save_classifier
@@ -229,7 +229,7 @@ WRITTEN = ("explainer.safetensors", "explainer-report.json", "explainer-history.
 
 
 def options_of(data: tuple[Path, Path], classifier: Path, output: Path) -> ExplainerOptions:
-    """At a rate at which training makes masks worse, so that the best Explainer is an early one."""
+    """At a rate at which every step changes the masks."""
     return ExplainerOptions(
         classifier=classifier,
         sequences=[data[0]],
@@ -247,7 +247,7 @@ def options_of(data: tuple[Path, Path], classifier: Path, output: Path) -> Expla
 
 
 def train(options: ExplainerOptions, at: int = 0, how: str = "") -> list[str]:
-    """What was said; stopped after step `at`."""
+    """What was said; stopped after step `at`. The start counts as the best Explainer: it must not be forgotten."""
     said: list[str] = []
 
     def report(progress: Progress) -> None:
@@ -256,7 +256,9 @@ def train(options: ExplainerOptions, at: int = 0, how: str = "") -> list[str]:
         if progress.step == at:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    train_explainer(options, report, said.append)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Wanted, "better", lambda *_: False)
+        train_explainer(options, report, said.append)
     return said
 
 
@@ -268,9 +270,8 @@ def whole(data: tuple[Path, Path], classifier: Path, tmp_path_factory: pytest.Te
     validated = read_json(output / "explainer-report.json")["validation"]
     assert [entry["step"] for entry in validated] == [0, 2, 4, STEPS, STEPS, STEPS]
     *seen, chosen, _ = ([[point["kept"] for point in track] for track in entry["frontier"]] for entry in validated)
-    best = [[track[AREAS.index(area)] for area in FEW_AREAS] for track in chosen]
-    assert best in seen[:-1], "the best Explainer must be an early one, or a resumed run can not forget it"
-    assert best != seen[-1]
+    assert [[track[AREAS.index(area)] for area in FEW_AREAS] for track in chosen] == seen[0]
+    assert seen[0] not in seen[1:], "or it makes no difference which one is stored"
     return output
 
 

@@ -103,6 +103,16 @@ def test_bootstrap_interval(rng):
     assert np.isnan(metrics.bootstrap_interval(np.array([]), seed=0)).all()
 
 
+def test_beyond_many_sequences_the_interval_is_as_good_as_the_same(rng, monkeypatch):
+    values = rng.normal(3.0, 2.0, 400)
+    drawn = metrics.bootstrap_interval(values, seed=1, draws=4000)
+    monkeypatch.setattr(metrics, "MANY", 399)
+    assert metrics.bootstrap_interval(values, seed=1) == pytest.approx(drawn, abs=0.02)
+    true = rng.integers(0, 3, 400)
+    low, high = metrics.balanced_interval(values, true, 1)
+    assert low < np.mean([values[true == c].mean() for c in range(3)]) < high
+
+
 def test_bootstrap_in_blocks_covers_all_draws(rng, monkeypatch):
     values = rng.random(30)
     monkeypatch.setattr(metrics, "BOOTSTRAP_BLOCK", 70)  # two draws a block

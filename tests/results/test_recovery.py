@@ -130,6 +130,20 @@ def test_torn_files(run: Run, suffix: str, seed: int) -> None:
     assert names(directory) == names(run.tmp_path / "whole")
 
 
+@pytest.mark.parametrize("at", [3, 12, 25])
+def test_files_of_the_right_length_that_are_not_what_was_written(run: Run, at: int) -> None:
+    """After a power cut, or by another run's hand: the digest is of the bytes that are there."""
+    whole, again = paths_in(run.tmp_path / "whole"), paths_in(run.tmp_path / "again")
+    run.finish(whole, recovery=None)
+    run.stop(again, 29)
+    working = run.tmp_path / "again" / ".x.fasta.partial"
+    text = bytearray(working.read_bytes())
+    text[text.index(f">read{at} ".encode()) + 1] ^= 1
+    working.write_bytes(text)
+    assert run.finish(again, resume=True).resumed.records == at // 3 * 3
+    same(whole, again)
+
+
 def test_without_a_checkpoint_nothing_stays(run: Run) -> None:
     run.stop(paths_in(run.tmp_path / "x"), 20, seconds=1000.0)
     assert names(run.tmp_path / "x") == []

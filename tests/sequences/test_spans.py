@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from seqmask.sequences.spans import lengths, means, runs, shift, spread
+from seqmask.sequences.spans import average, lengths, means, runs, shift, spread
 
 
 def spread_by_loop(values, spans, length):
@@ -115,3 +115,14 @@ def test_means_over_runs(seed):
         if len(spans):
             expected = [values[start:stop].astype(float).mean() for start, stop in spans.tolist()]
             np.testing.assert_allclose(means(values, spans), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_average_is_the_mean_over_covered_nucleotides(seed):
+    """Overlapping spans in any order; what is not known does not count, and nothing known is NaN."""
+    rng = np.random.default_rng(seed)
+    values = rng.random(60, dtype=np.float32)
+    values[rng.random(60) < 0.3] = np.nan
+    spans = rng.permutation(random_spans(rng, 60, 25))
+    wanted = [np.nan if np.isnan(part).all() else np.nanmean(part) for part in (values[a:b] for a, b in spans)]
+    np.testing.assert_allclose(average(values, spans), wanted, atol=1e-6)

@@ -1,0 +1,133 @@
+"""How a command ends: exit codes, and what the log file keeps. And what it says while it runs."""
+
+from __future__ import annotations
+
+import logging
+import re
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from seqmask.cli.common import call, terminated
+from seqmask.commands.mask import Tally
+from seqmask.commands.portion import share_of
+from seqmask.errors import InputError, UsageError
+from seqmask.results.shard import Shard
+from seqmask.sequences.explanations import Status
+from seqmask.sequences.meter import Meter
+from seqmask.terminal import Reporter, Terminal
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[Path]:
+    path = tmp_path / "log"
+    Terminal(quiet=True, log_file=path)
+    yield path
+    Terminal()
+
+
+def raising(error: BaseException) -> Callable[[], None]:
+    def run() -> None:
+        raise error
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (InputError("x", "bad", line=3), 1, "x, line 3: bad"),
+        (UsageError("no"), 2, "no"),
+        (OSError(28, "No space left on device", "x"), 1, "x: No space left on device"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+)
+def test_ends(log: Path, capsys: pytest.CaptureFixture[str], error: BaseException, code: int, message: str) -> None:
+    with pytest.raises(typer.Exit) as stop:
+        call(raising(error))
+    assert stop.value.exit_code == code
+    assert capsys.readouterr().err == f"seqmask: error: {message}\n"
+    assert log.read_text().splitlines()[-1].endswith(f"ERROR error: {message}")
+
+
+def test_a_terminated_run_is_143(capsys: pytest.CaptureFixture[str]) -> None:
+    before = signal.signal(signal.SIGTERM, terminated)
+    try:
+        with pytest.raises(typer.Exit) as stop:
+            call(lambda: signal.raise_signal(signal.SIGTERM))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert (stop.value.exit_code, capsys.readouterr().err) == (143, "seqmask: error: terminated\n")
+
+
+def test_a_bug_leaves_its_traceback_in_the_log(log: Path) -> None:
+    with pytest.raises(ZeroDivisionError):
+        call(lambda: 1 // 0)
+    assert "ERROR a bug in seqmask\nTraceback " in log.read_text()
+
+
+def test_the_log_has_what_quiet_hides(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    terminal = Terminal(quiet=True, log_file=log)
+    terminal.say("going on")
+    logging.getLogger("seqmask").debug("3 windows")
+    logging.getLogger("seqmask").warning("out of memory")
+    logging.getLogger("py.warnings").warning("deprecated")
+    assert capsys.readouterr().err == ""
+    said = [line.split(" ", 3)[2:] for line in log.read_text().splitlines() if " $ " not in line]
+    assert said == [
+        ["INFO", "going on"],
+        ["DEBUG", "3 windows"],
+        ["WARNING", "out of memory"],
+        ["WARNING", "deprecated"],
+    ]
+
+
+@pytest.mark.parametrize(("verbose", "shown"), [(0, "out of memory\n"), (1, "3 windows\nout of memory\n")])
+def test_warnings_are_on_stderr_once(capsys: pytest.CaptureFixture[str], verbose: int, shown: str) -> None:
+    Terminal(verbose=verbose)
+    logging.getLogger("seqmask").debug("3 windows")
+    logging.getLogger("seqmask").warning("out of memory")
+    assert capsys.readouterr().err == shown
+
+
+def test_a_log_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit) as stop:
+        call(lambda: Terminal(log_file=tmp_path / "none" / "log"))
+    assert stop.value.exit_code == 1
+    assert re.fullmatch(r"seqmask: error: .*none/log: No such file or directory\n", capsys.readouterr().err)
+
+
+def tally(records: int, seconds: float, share: Any) -> Tally:
+    import time
+
+    return Tally({Status.ok: records}, 1000, share, time.monotonic() - seconds)  # type: ignore[arg-type]
+
+
+def test_lines_say_rate_and_time_left(capsys: pytest.CaptureFixture[str]) -> None:
+    """A quarter after a minute: three minutes are left. Without a share there is no time left to tell."""
+    line = tally(600, 60.0, lambda records: records / 2400).progress
+    assert re.fullmatch(r"600 records \(ok 600\), 1000 nt in 60\.\d s: 10 records/s, 25%, 3\.0 min left", line)
+    assert tally(600, 60.0, lambda records: None).progress.endswith("10 records/s")
+    terminal = Terminal()
+    with Reporter(terminal) as reporter:
+        reporter.records(tally(1, 1.0, lambda records: None))  # the first one only starts the clock
+        assert capsys.readouterr().err == ""
+        reporter.last -= 60
+        reporter.records(tally(600, 60.0, lambda records: 0.25))
+        reporter.records(tally(700, 61.0, lambda records: 0.25))
+    (shown,) = capsys.readouterr().err.splitlines()
+    assert shown.startswith("600 records")
+    assert shown.endswith("25%, 3.0 min left")
+
+
+def test_the_share_of_a_shard_and_of_what_is_left(tmp_path: Path) -> None:
+    share = share_of(Meter(["-"]), Shard(2, 3, 100, 200, 300, ""), 50)
+    assert [share(0), share(25), share(50)] == [0, 0.5, 1]
+    meter = Meter(["-"])
+    assert share_of(meter, None, 0)(10) is None
+    meter.share = lambda records: records / 400  # type: ignore[method-assign]
+    assert share_of(meter, None, 200)(100) == 0.5

@@ -5,7 +5,7 @@
 DATA holds NAME.fasta.gz, NAME.tsv.gz and what the recipe names beside. What is done is recipes/NAME.toml: a table for
 each command of seqmask, its keys the long options. The steps:
 
-- the classifier, and its judge: the same recipe with the next seed, which does not ship
+- the classifier, and its judge: the same recipe with the next seed, or what table `judge` changes; it does not ship
 - the Explainer of the frozen classifier
 - a report on every test split, the judge and other attribution methods beside the masks
 - the k-mer baseline; for a model of rRNA genes also on amplicons, and the profile along E. coli's 16S
@@ -95,7 +95,7 @@ class Build:
         classifier, judge = self.result("classifier"), self.result("judge")
         seed = self.recipe["train-classifier"].get("seed", 1)
         self.train("train-classifier", classifier, "report.json")
-        self.train("train-classifier", judge, "report.json", seed=seed + 1)
+        self.train("train-classifier", judge, "report.json", **{"seed": seed + 1, **self.recipe.get("judge", {})})
         self.train("train-explainer", self.model, "explainer-report.json", "--classifier", str(classifier))
         self.check_pair(classifier)
         reports = [self.evaluate(split, judge) for split in self.test_splits()]
@@ -117,12 +117,9 @@ class Build:
         """Raise SystemExit where a directory was made by another recipe."""
         name = "explainer.json" if command == "train-explainer" else "classifier.json"
         made = read(output / name)["settings"]["options"]
-        names = {spelling(param): param.name for param in typer.main.get_command(app).commands[command].params}  # type: ignore[attr-defined]
-        others = [
-            f"{key} {made.get(names[key])}"
-            for key, value in table.items()
-            if plain(made.get(names[key])) != plain(value)
-        ]
+        params = {spelling(param): param for param in typer.main.get_command(app).commands[command].params}  # type: ignore[attr-defined]
+        found = {key: made.get(params[key].name, params[key].default) for key in table}
+        others = [f"{key} {found[key]}" for key, value in table.items() if plain(found[key]) != plain(value)]
         if others:
             recipe = f"recipes/{self.name}.toml"
             raise SystemExit(

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+import typer
 from typer.core import TyperGroup
 
 
 class Group(TyperGroup):
     """Commands under the titles of their panels. The help of a single command is left to rich."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Without arguments the help goes to stderr: typer trusts rich to have shown it by then."""
+        if not args and self.no_args_is_help:
+            typer.echo(ctx.get_help(), err=True)
+            raise typer.Exit(2)
+        parsed: list[str] = super().parse_args(ctx, args)
+        return parsed
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help of the group into the formatter, without rich."""

@@ -17,7 +17,7 @@ from seqmask.models.explainer import Explainer
 from seqmask.sequences.explanations import Explanation, Explanations, Status
 from seqmask.sequences.pool import Pool, make_pool
 from seqmask.sequences.records import Record
-from seqmask.sequences.windows import Window, count_windows, split
+from seqmask.sequences.windows import Window, count_windows, frame_offsets, split
 
 POOL_WINDOWS = 4096
 
@@ -46,11 +46,15 @@ def grouped(
     does, and so does what a stopped run has done.
     """
     tokenizer, limit = classifier.tokenizer, classifier.network.max_tokens
+    shifts = frame_offsets(tokenizer.stride, frames)
+    usual = range(tokenizer.k + shifts[-1], tokenizer.max_length(limit) + 1)  # lengths of one window a frame
     group: list[tuple[int, Record]] = []
     count = 0
     for ordinal, record in numbered:
         group.append((ordinal, record))
-        count += max(count_windows(len(record.sequence), tokenizer, limit, overlap, frames), 1)
+        length = len(record.sequence)
+        few = len(shifts) if length in usual else count_windows(length, tokenizer, limit, overlap, frames)
+        count += max(few, 1)
         if count >= POOL_WINDOWS:
             yield group
             group, count = [], 0

@@ -90,17 +90,29 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
+MAIN = """
+import os
+from seqmask.cli.app import main
+if "POOL_WINDOWS" in os.environ:
+    from seqmask.inference import explain
+    explain.POOL_WINDOWS = int(os.environ["POOL_WINDOWS"])
+main()
+"""
+
+
 @pytest.fixture
 def bash(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """`bash(script, NAME=value, ...)` runs a script with `set -euo pipefail` in an empty directory; it must end well.
 
-    `seqmask` and `python` are those under test, and the CPU has one thread.
+    `seqmask` and `python` are those under test, and the CPU has one thread. POOL_WINDOWS=n: so many windows are
+    computed together, that a few reads be several pools, and so several shards.
     """
 
     def run(script: str, **variables: object) -> subprocess.CompletedProcess[str]:
         bin_directory = tmp_path.parent / f"{tmp_path.name}-bin"
         bin_directory.mkdir(exist_ok=True)
-        for name, command in (("python", ""), ("seqmask", "-m seqmask ")):
+        (bin_directory / "main.py").write_text(MAIN)
+        for name, command in (("python", ""), ("seqmask", f"{bin_directory}/main.py ")):
             (bin_directory / name).write_text(f'#!/bin/sh\nexec {sys.executable} {command}"$@"\n')
             (bin_directory / name).chmod(0o755)
         path = f"{bin_directory}:{os.path.dirname(sys.executable)}:{os.environ['PATH']}"

@@ -13,7 +13,7 @@ class Group(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Without arguments the help goes to stderr: typer trusts rich to have shown it by then."""
-        if not args and self.no_args_is_help:
+        if not args and self.no_args_is_help and not ctx.resilient_parsing:  # that is a shell asking for completions
             typer.echo(ctx.get_help(), err=True)
             raise typer.Exit(2)
         parsed: list[str] = super().parse_args(ctx, args)

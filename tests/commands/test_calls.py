@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -62,6 +65,21 @@ def test_a_terminated_run_is_143(capsys: pytest.CaptureFixture[str]) -> None:
     finally:
         signal.signal(signal.SIGTERM, before)
     assert (stop.value.exit_code, capsys.readouterr().err) == (143, "seqmask: error: terminated\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [("seqmask me", {"merge"}), ("seqmask mask --resu", {"--resume"}), ("seqmask mask -m geno", {"genomes"})],
+)
+def test_shells_complete(words: str, found: set[str]) -> None:
+    """Commands, options, and the names of models that ship; what `--install-completion` puts into a shell asks so."""
+    asked = {"_SEQMASK_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    main = "from seqmask.cli.app import app; app(prog_name='seqmask')"
+    done = subprocess.run(
+        [sys.executable, "-c", main], env=os.environ | asked, capture_output=True, text=True, check=True
+    )
+    assert found <= set(done.stdout.split())
+    assert done.stderr == ""
 
 
 def test_a_bug_leaves_its_traceback_in_the_log(log: Path) -> None:

@@ -74,7 +74,7 @@ def test_a_reader_that_has_gone_is_no_error_message(shell: Shell, masked: Path) 
     done = shell(
         """
         set +o pipefail
-        PYTHONUNBUFFERED=1 seqmask mask -q "$READS" -m "$TINY" 2>stderr | head -1
+        PYTHONUNBUFFERED=1 seqmask mask -q --check "$READS" -m "$TINY" 2>stderr | head -1
         echo "${PIPESTATUS[*]}" $(wc -c < stderr)
         unset PYTHONUNBUFFERED
         seqmask mask -q "$FEW" -m "$TINY" --tsv - 2>stderr | true

@@ -102,6 +102,9 @@ class TestExplainer:
         assert [point["threshold"] for point in chosen] == [0.5] * tracks
         assert [point["ranks"] for point in chosen] == ([[0], [1], [2]] if tracks == 3 else [[0, 1, 2]])
         self.check_masks(model, data, chosen)
+        before = report["validation"][-2]["chosen"]
+        assert all(point["threshold"] != 0.5 for point in before)
+        assert [point["area"] for point in chosen] == pytest.approx([point["area"] for point in before], abs=0.02)
         assert [entry["step"] for entry in report["validation"]] == [0, 2, 4, 4, 4]
 
         history = read_json(tmp_path / "model" / "explainer-history.json")

@@ -56,4 +56,5 @@ def test_slurm_scripts(bash: Bash, peer: Peer, tiny_model: Path, tmp_path: Path)
         """,
         EXAMPLES=ROOT / "examples",
         SEQMASK_MODEL=tiny_model,
+        POOL_WINDOWS=4,
     )

@@ -34,7 +34,15 @@ def inputs(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 0, done.stderr
     labels = EXAMPLES / "reads.tsv"
-    return {"READS": reads, "FEW": few, "MASKS": masks, "LABELS": labels, "SEQMASK_MODEL": tiny_model, "LC_ALL": "C"}
+    return {
+        "READS": reads,
+        "FEW": few,
+        "MASKS": masks,
+        "LABELS": labels,
+        "SEQMASK_MODEL": tiny_model,
+        "LC_ALL": "C",
+        "POOL_WINDOWS": 3,
+    }
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)

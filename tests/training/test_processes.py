@@ -16,8 +16,8 @@ from seqmask.training import processes
 ROOT = Path(__file__).resolve().parents[2]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
-# Trains a classifier and an Explainer (constrained, a mask for each rank) for a few steps, stops the Explainer's training
-# by a signal to the last process, goes on, and prints what it was like. Batches have 5 rows, no multiple of 2, or 1.
+# Trains a classifier and an Explainer (constrained, a mask for each rank) for a few steps, stops the Explainer's
+# training by a signal to the last process, goes on, and prints what it was like. Batches have 5 rows, no multiple of 2.
 SCRIPT = '''
 import json, os, signal, sys
 from pathlib import Path

@@ -15,7 +15,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup python demo test lint docs package bench model-genomes model-ssu clean
+.PHONY: help setup python demo test lint docs package bench baseline model-genomes model-ssu clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,7 +61,11 @@ $(BIN)/mkdocs: | $(READY)
 $(BIN)/pyproject-build: | $(READY)
 	$(BIN)/python -m pip install --quiet --editable ".[release]"
 
-bench: $(READY) ## k-mer baseline on BENCH_DATA/ssu.fasta.gz and ssu.tsv.gz
+bench: $(READY) ## how fast it is, against what; ROWS=mask,host for some rows (benchmarks/README.md)
+	$(BIN)/python -m pip install --quiet --editable ".[$(EXTRAS),rivals]"
+	$(BIN)/python benchmarks/bench.py $(if $(ROWS),--rows $(ROWS)) --json bench.json
+
+baseline: $(READY) ## k-mer baseline on BENCH_DATA/ssu.fasta.gz and ssu.tsv.gz
 	$(BIN)/python benchmarks/baseline_kmer.py $(BENCH_DATA)/ssu.fasta.gz --labels $(BENCH_DATA)/ssu.tsv.gz --k 6
 
 model-genomes: $(READY) ## the model `genomes` from BENCH_DATA to its card: hours on the CPU (MODEL_OPTIONS="--device cuda")

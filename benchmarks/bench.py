@@ -69,7 +69,8 @@ def main() -> None:
             figures = row(name)(settings)
             if isinstance(figures, str):
                 print(f"{name:9} skipped: {figures}", flush=True)
-                report["rows"][name] = {"skipped": figures}
+                report["rows"][name] = {"what": ROWS[name], "skipped": figures, "figures": []}
+                save(report, options.json)
                 continue
             for i, found in enumerate(figures):
                 bar = "" if found.bar is None else f"{'>=' if found.least else '<='} {digits(found.bar)}"
@@ -82,8 +83,12 @@ def main() -> None:
                 "seconds": time.monotonic() - began,
                 "figures": [found.to_json() for found in figures],
             }
-            if options.json:
-                options.json.write_text(json.dumps(report, indent=1) + "\n")
+            save(report, options.json)
+
+
+def save(report: dict[str, Any], path: Path | None) -> None:
+    if path is not None:
+        path.write_text(json.dumps(report, indent=1) + "\n")
 
 
 def digits(value: float) -> str:

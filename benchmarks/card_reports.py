@@ -53,7 +53,7 @@ def tables(report: Json, ranks: Json) -> Iterator[str]:
     yield controls(ranks, soft=False)
     if any(rank["judge"] for rank in ranks.values()):
         yield wrap(
-            "An independent judge (the same recipe, another seed) reads the hard masks; *excess*: how much more "
+            "An independent judge (another classifier, trained apart) reads the hard masks; *excess*: how much more "
             "accuracy the classifier has than the judge on masked sequences, less the same on whole ones. And what a "
             "regression tells of the class from the mask alone:"
         )

@@ -5,7 +5,8 @@
 DATA holds NAME.fasta.gz, NAME.tsv.gz and what the recipe names beside. What is done is recipes/NAME.toml: a table for
 each command of seqmask, its keys the long options. The steps:
 
-- the classifier, and its judge: the same recipe with the next seed, or what table `judge` changes; it does not ship
+- the classifier, and its judge, which does not ship: the same recipe with the next seed, or with what
+  recipes/NAME-judge.toml changes
 - the Explainer of the frozen classifier
 - a report on every test split, the judge and other attribution methods beside the masks
 - the k-mer baseline; for a model of rRNA genes also on amplicons, and the profile along E. coli's 16S
@@ -75,6 +76,15 @@ class Build:
         return tomllib.loads((self.recipes / f"{self.name}.toml").read_text(encoding="utf-8"))
 
     @property
+    def judge(self) -> dict[str, Any]:
+        """What the judge's training changes in the classifier's, where a file says so."""
+        path = self.recipes / f"{self.name}-judge.toml"
+        found: dict[str, Any] = (
+            tomllib.loads(path.read_text(encoding="utf-8"))["train-classifier"] if path.exists() else {}
+        )
+        return found
+
+    @property
     def sequences(self) -> Path:
         return self.data / f"{self.name}.fasta.gz"
 
@@ -95,7 +105,7 @@ class Build:
         classifier, judge = self.result("classifier"), self.result("judge")
         seed = self.recipe["train-classifier"].get("seed", 1)
         self.train("train-classifier", classifier, "report.json")
-        self.train("train-classifier", judge, "report.json", **{"seed": seed + 1, **self.recipe.get("judge", {})})
+        self.train("train-classifier", judge, "report.json", **{"seed": seed + 1, **self.judge})
         self.train("train-explainer", self.model, "explainer-report.json", "--classifier", str(classifier))
         self.check_pair(classifier)
         reports = [self.evaluate(split, judge) for split in self.test_splits()]

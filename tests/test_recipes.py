@@ -19,6 +19,7 @@ from seqmask.cli.settings import spelling
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = ("genomes", "ssu")
+FILES = sorted(path.stem for path in (ROOT / "recipes").glob("*.toml"))
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
 
@@ -48,7 +49,7 @@ def test_recipe_and_prose_are_there(name: str) -> None:
     assert name in build.BASELINES
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", FILES)
 def test_a_recipe_is_a_command_line(name: str, tmp_path: Path) -> None:
     """Every table is a command, every key one of its options, and click takes every value."""
     (tmp_path / "x").touch()
@@ -64,7 +65,7 @@ def test_a_recipe_is_a_command_line(name: str, tmp_path: Path) -> None:
             assert build.plain(context.params[known[key].name]).endswith(build.plain(value)), (command, key)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", FILES)
 def test_a_recipe_is_a_configuration_file(name: str, tmp_path: Path) -> None:
     """`--config recipes/NAME.toml` gives the same options as the words of the build."""
     path = ROOT / "recipes" / f"{name}.toml"
@@ -182,6 +183,15 @@ def test_every_step_and_then_none(made: Any) -> None:
     assert {"test_gene.json", "baseline.json", "baseline-250.json", "amplicons.json", "profile.png"} <= documents
     made.run()
     assert steps() == ["model_card"]  # the card alone is written anew
+
+
+def test_a_judge_of_its_own_recipe(made: Any) -> None:
+    (made.recipes / "ssu-judge.toml").write_text("[train-classifier]\nsteps = 9\nseed = 5\n")
+    made.run()
+    own, judge = (words for words in CALLS if "train-classifier" in words)
+    assert [own[own.index(flag) + 1] for flag in ("--steps", "--seed")] == ["16", "1"]
+    assert [judge[judge.index(flag) + 1] for flag in ("--steps", "--seed")] == ["9", "5"]
+    assert judge[judge.index("--ranks") + 1] == "superkingdom,genus"
 
 
 def test_a_stopped_training_goes_on(made: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -149,8 +150,15 @@ def bf16(settings: Settings) -> list[Figure]:
     model = loaded(settings.folder, "tiny" if settings.quick else "base", 512)
     batch = random_batch(model, settings.of(8, 2), 512)
     step = explain_step(model.explainer)
+    width = model.explainer.config["hidden_size"]
+    layer, rows = nn.Linear(width, 4 * width), torch.randn(4096, width)
     times = side_by_side(
-        {name: forward(step, batch, name) for name in ("fp32", "bf16")},
+        {
+            "fp32": forward(step, batch, "fp32"),
+            "bf16": forward(step, batch, "bf16"),
+            "fp32 product": product(layer, rows),
+            "bf16 product": product(copy.deepcopy(layer).bfloat16(), rows.bfloat16()),
+        },
         settings.rounds,
     )
     shipped = load_model(resolve("genomes"))
@@ -168,6 +176,7 @@ def bf16(settings: Settings) -> list[Figure]:
     crossed = (masks["fp32"] >= shipped.threshold) != (masks["bf16"] >= shipped.threshold)
     return [
         figure("speed", ratios(times["fp32"], times["bf16"], settings.clock), 1.6),
+        figure("matrix products alone", ratios(times["fp32 product"], times["bf16 product"], settings.clock)),
         figure("mean difference of a mask", [float(off.mean())], 0.005, least=False, unit="", largest=float(off.max())),
         figure("tokens across the threshold", [100 * float(crossed.mean())], 1.0, least=False, unit="%"),
     ]

@@ -12,6 +12,7 @@ import numpy as np
 from Bio import SeqIO
 
 from seqmask.inference.explain import grouped
+from seqmask.inference.stages import Stages
 from seqmask.results.annotated import Annotated, annotate
 from seqmask.results.hdf5 import FILTERS, METADATA, TOKEN_CHUNK, Hdf5Writer
 from seqmask.results.writer import Outputs, Paths, Style
@@ -60,8 +61,7 @@ class StubModel:
 
 def pools(records: Iterable[Record], model: Any) -> Iterable[Pool]:
     """As `inference.explain.pooled`, which wants a classifier."""
-    for group in grouped(enumerate(records), model, 192, 1):
-        index, held = zip(*group, strict=True)
+    for index, held in grouped(enumerate(records), model, 192, 1):
         yield make_pool(held, index, model.tokenizer, model.max_tokens, 192, 1)
 
 
@@ -77,8 +77,7 @@ def host(settings: Settings) -> list[Figure]:
         def whole() -> None:
             metadata = dict.fromkeys(METADATA, "")
             with Outputs(paths, model.ranks, Style(0.5), metadata=metadata, force=True) as outputs:
-                for pool in pools(checked(read([path])), model):
-                    outputs.write_all(model.explain(pool))
+                Stages(pools(checked(read([path])), model), model.explain).run(outputs.write_all)
 
         return whole
 

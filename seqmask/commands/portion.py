@@ -29,9 +29,9 @@ def plan(
     if STDIN in reads:
         raise UsageError("--shard reads its input twice, to count it first: name files instead of standard input")
     digest, edges = "", [0]
-    for group in grouped(enumerate(read(reads)), model, overlap, frames):
+    for _, group in grouped(enumerate(read(reads)), model, overlap, frames):
         edges.append(edges[-1] + len(group))
-        for _, record in group:
+        for record in group:
             digest = chained(digest, record)
     start, stop = (edges[edge] for edge in bounds(number, of, len(edges) - 1))
     return Shard(number, of, start, stop, edges[-1], digest, dict(run))

@@ -34,32 +34,35 @@ def pooled(
     share at least `overlap` nt.
     """
     tokenizer, limit = classifier.tokenizer, classifier.network.max_tokens
-    for group in grouped(numbered, classifier, overlap, frames):
-        index, records = zip(*group, strict=True)
+    for index, records in grouped(numbered, classifier, overlap, frames):
         yield make_pool(records, index, tokenizer, limit, overlap, frames)
 
 
 def grouped(
     numbered: Iterable[tuple[int, Record]], classifier: ClassifierModel, overlap: int, frames: int = 1
-) -> Iterator[list[tuple[int, Record]]]:
-    """The records of each pool. What is computed together decides the last bits of a result: shards end where a pool
-    does, and so does what a stopped run has done.
+) -> Iterator[tuple[list[int], list[Record]]]:
+    """Ordinals and records of each pool.
+
+    What is computed together decides the last bits of a result: shards end where a pool does, and so does what a
+    stopped run has done.
     """
     tokenizer, limit = classifier.tokenizer, classifier.network.max_tokens
     shifts = frame_offsets(tokenizer.stride, frames)
     usual = range(tokenizer.k + shifts[-1], tokenizer.max_length(limit) + 1)  # lengths of one window a frame
-    group: list[tuple[int, Record]] = []
+    index: list[int] = []
+    records: list[Record] = []
     count = 0
     for ordinal, record in numbered:
-        group.append((ordinal, record))
+        index.append(ordinal)
+        records.append(record)
         length = len(record.sequence)
         few = len(shifts) if length in usual else count_windows(length, tokenizer, limit, overlap, frames)
-        count += max(few, 1)
+        count += few or 1
         if count >= POOL_WINDOWS:
-            yield group
-            group, count = [], 0
-    if group:
-        yield group
+            yield index, records
+            index, records, count = [], [], 0
+    if records:
+        yield index, records
 
 
 def classify_step(classifier: Classifier, operator: str) -> Step:

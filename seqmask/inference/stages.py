@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -83,6 +84,8 @@ class Stages(Generic[A, B]):
             threading.Thread(target=self._guarded, args=(stage,), name=f"seqmask-{name}", daemon=True)
             for name, stage in (("read", self._reading), ("compute", self._computing))
         )
+        # What is loaded by now is no garbage: looking through it again and again takes a fifth of the time of the host
+        gc.freeze()
         reader.start()
         computer.start()
         try:
@@ -94,6 +97,7 @@ class Stages(Generic[A, B]):
             self._stop()
             computer.join()
             reader.join(PATIENCE)
+            gc.unfreeze()
         if self._failure is not None:
             raise self._failure
 

@@ -28,7 +28,7 @@ class ClassifierOptions:
     labels: Path = Path("labels.tsv")  # label table
     output: Path = Path("classifier")  # model directory to write
     ranks: tuple[str, ...] = ("superkingdom", "phylum", "genus")  # coarse to fine
-    size: str = "small"  # tiny, mini, small, base
+    size: str = "small"  # tiny, mini, wide, small, base
     k: int = 6  # k-mer length, nt
     stride: int = 6  # nt between the starts of neighbouring k-mers
     crossing: bool = True  # tokens also read the k-mers that cross into the next token; needs stride = k
@@ -38,6 +38,7 @@ class ClassifierOptions:
     min_per_class: int = 20  # rarer classes are unknown at that rank
     min_crop: int = 150  # shortest random crop, nt; crops are log-uniform from here to the longest window
     mutated: float = 0.0  # bases of a crop are replaced at a rate from U(0, this)
+    whole_share: float = 0.0  # of the crops that are whole sequences, or as long as a window
     bag_epochs: float = 20.0  # epochs of the bag-of-k-mers start; 0 = random weights
     steps: int = 6000  # training batches of the transformer
     batch_tokens: int = 8192  # tokens a training batch, padding included
@@ -78,6 +79,8 @@ class ExplainerOptions:
     mask_per_rank: bool = False
     frames: int = 1  # k-mer frames that `mask` and `evaluate` read and average; more are slower and more accurate
     steps: int = 600  # training batches
+    effects_share: float = 0.9  # of the steps that fit measured effects of single tokens; masks are drawn in the rest
+    effect_tokens: int = 16  # measured in each crop
     validations: int = 6  # hard-mask frontiers on `val`, evenly spaced, and one at the start; the best is kept
     batch_tokens: int = 8192
     learning_rate: float = 1e-4

@@ -34,7 +34,9 @@ def train_classifier(
     labels: Annotated[Path, typer.Option("-l", "--labels", help="Label table: TSV or CSV with a header.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Classifier directory to write.")],
     ranks: Annotated[str, typer.Option(help="Rank columns, coarse to fine, comma-separated.")] = RANKS,
-    size: Annotated[str, typer.Option(help="tiny, mini, small or base.", rich_help_panel="Model")] = DEFAULTS.size,
+    size: Annotated[
+        str, typer.Option(help="tiny, mini, wide, small or base.", rich_help_panel="Model")
+    ] = DEFAULTS.size,
     k: Annotated[int, typer.Option("-k", "--kmer", min=1, max=8, rich_help_panel="Model")] = DEFAULTS.k,
     stride: Annotated[int, typer.Option(min=1, help="nt between k-mers.", rich_help_panel="Model")] = DEFAULTS.stride,
     crossing: Annotated[
@@ -66,6 +68,10 @@ def train_classifier(
         float,
         typer.Option(min=0, max=0.5, help="Bases of crops change at rates up to this.", rich_help_panel="Training"),
     ] = DEFAULTS.mutated,
+    whole_share: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Share of crops as long as a window allows.", rich_help_panel="Training"),
+    ] = DEFAULTS.whole_share,
     bag_epochs: Annotated[
         float, typer.Option(min=0, help="Epochs of the bag-of-k-mers start; 0 = none.", rich_help_panel="Training")
     ] = DEFAULTS.bag_epochs,

@@ -95,6 +95,18 @@ def train_explainer(
         bool, typer.Option("--soft", help="Soft products instead of sampled masks.", rich_help_panel="Objective")
     ] = False,
     steps: Annotated[int, typer.Option(min=1, rich_help_panel="Training")] = DEFAULTS.steps,
+    effects_share: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Share of the steps that fit measured effects of single tokens; the others draw masks.",
+            rich_help_panel="Training",
+        ),
+    ] = DEFAULTS.effects_share,
+    effect_tokens: Annotated[
+        int, typer.Option(min=2, help="Tokens a crop whose effects are measured.", rich_help_panel="Training")
+    ] = DEFAULTS.effect_tokens,
     validations: Annotated[int, typer.Option(min=1, rich_help_panel="Training")] = DEFAULTS.validations,
     batch_tokens: Annotated[int, typer.Option(min=256, rich_help_panel="Training")] = DEFAULTS.batch_tokens,
     learning_rate: Annotated[float, typer.Option(rich_help_panel="Training")] = DEFAULTS.learning_rate,

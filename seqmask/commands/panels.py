@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,10 +17,10 @@ def training_panels(
     """What is plotted of a training: terms of the loss, the mask, and what hard masks kept and left on `val`."""
     rows = smoothed(history)
     shape = ("mean_mask", "spread")
-    terms = [name for name in rows[0] if name != "step" and name not in shape] if rows else []
+    terms = [name for name in dict.fromkeys(itertools.chain(*rows)) if name not in ("step", *shape)]
 
     def line(of: Sequence[str]) -> dict[str, list[tuple[float, float]]]:
-        return {name: [(row["step"], row[name]) for row in rows] for name in of}
+        return {name: [(row["step"], row[name]) for row in rows if name in row] for name in of}
 
     panels = [Panel("terms of the loss (mean of the steps around)", line(terms))]
     panels.append(Panel("mask: mean, and standard deviation within sequences", line(shape if rows else ())))
@@ -35,6 +36,10 @@ def training_panels(
 
 
 def smoothed(history: Sequence[dict[str, float]], points: int = 100) -> list[dict[str, float]]:
-    """Means of the logged rows over at most `points` stretches of like length."""
+    """Means of the logged rows over at most `points` stretches of like length; a term counts where it is logged."""
     parts = np.array_split(np.arange(len(history)), min(points, len(history))) if history else []
-    return [{key: float(np.mean([history[i][key] for i in part])) for key in history[0]} for part in parts]
+    stretches = [[history[i] for i in part] for part in parts]
+    return [
+        {key: float(np.mean([row[key] for row in rows if key in row])) for key in dict.fromkeys(itertools.chain(*rows))}
+        for rows in stretches
+    ]

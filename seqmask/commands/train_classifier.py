@@ -49,7 +49,11 @@ def train_classifier(options: ClassifierOptions, report: Reporter, say: Say) -> 
     one_of("--size", options.size, SIZES)
     one_of("--operator", options.operator, OPERATORS)
     tokenizer = KmerTokenizer(options.k, options.stride)
-    law = replace(crop_law(options.min_crop, tokenizer.max_length(options.max_tokens)), mutated=options.mutated)
+    law = replace(
+        crop_law(options.min_crop, tokenizer.max_length(options.max_tokens)),
+        mutated=options.mutated,
+        whole=options.whole_share,
+    )
     prepare_output(options.output, options.force, options.resume)
     device, precision = first_ones(options_of(options.compute))
     say(f"device {describe(device)}, precision {precision}, seed {options.seed}")

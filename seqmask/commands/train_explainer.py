@@ -37,6 +37,7 @@ from seqmask.models.storage import file_sha256, write_json
 from seqmask.results.curves import draw
 from seqmask.sequences.records import Record
 from seqmask.training.dataset import Corpus, batches
+from seqmask.training.effects import EffectsThenMasks
 from seqmask.training.fit import Checkpoints, Progress, Schedule, fit
 from seqmask.training.objectives import FORMS, KINDS, TARGETS, ExplainerObjective, Terms
 from seqmask.training.processes import first_ones, in_each_process, is_main
@@ -166,7 +167,7 @@ def train_explainer(
     if not checkpoints.waiting:
         validate(0)  # the start is a candidate: training has to beat the class activation map
     history = fit(
-        objective,
+        EffectsThenMasks(objective, options.effects_share, options.effect_tokens),
         stream,
         Schedule(steps, options.learning_rate, options.weight_decay),
         name="explainer",

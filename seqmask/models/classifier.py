@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -75,3 +76,16 @@ class Classifier(nn.Module):
     def split(self, logits: Tensor) -> tuple[Tensor, ...]:
         """Logits (..., C) by rank."""
         return torch.split(logits, list(self.sizes), dim=-1)
+
+
+def log_odds(logits: Sequence[Tensor], classes: Tensor) -> Tensor:
+    """Log p / (1 - p) of the classes (B, R), nats; logits (B, C_r) a rank. A rank of a single class: 0."""
+    found = []
+    for scores, own in zip(logits, classes.unbind(1), strict=True):
+        if scores.shape[1] == 1:
+            found.append(scores[:, 0] * 0)
+            continue
+        of_class = scores.gather(1, own.unsqueeze(1))
+        others = scores.scatter(1, own.unsqueeze(1), -math.inf).logsumexp(dim=1)
+        found.append(of_class[:, 0] - others)
+    return torch.stack(found, dim=1)

@@ -25,6 +25,7 @@ _ARCHITECTURES = {
 SIZES = {
     "tiny": {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2},
     "mini": {"hidden_size": 192, "num_hidden_layers": 2, "num_attention_heads": 6},
+    "wide": {"hidden_size": 384, "num_hidden_layers": 2, "num_attention_heads": 6, "intermediate_size": 768},
     "small": {"hidden_size": 192, "num_hidden_layers": 4, "num_attention_heads": 6},
     "base": {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 6},
 }
@@ -44,8 +45,8 @@ def configuration(
     return {
         "model_type": "bert",
         "vocab_size": vocabulary_size,
-        **shape,
         "intermediate_size": 4 * shape["hidden_size"],
+        **shape,
         "max_position_embeddings": max_tokens,
         "type_vocab_size": 1,
         "hidden_dropout_prob": 0.0,

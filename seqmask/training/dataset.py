@@ -63,16 +63,20 @@ class TrainingBatch:
 class CropLaw:
     """Crop lengths are log-uniform in [shortest, longest] nt for every class: length must not tell the class.
 
-    mutated: bases of a crop are replaced by another one at a rate drawn from U(0, mutated).
+    mutated: bases of a crop are replaced by another one at a rate drawn from U(0, mutated). whole: this share of the
+    crops is as long as `longest` allows; where sequences are whole genes and are used as such.
     """
 
     shortest: int
     longest: int
     mutated: float = 0.0
+    whole: float = 0.0
 
     def draw(self, rng: np.random.Generator, lengths: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Random starts and lengths (n,) of one crop in each sequence; a shorter sequence is taken whole."""
         law = np.exp(rng.uniform(np.log(self.shortest), np.log(self.longest + 1), len(lengths))).astype(np.int64)
+        if self.whole:
+            law[rng.random(len(lengths)) < self.whole] = self.longest
         sizes = np.minimum(law, lengths)
         starts = (rng.random(len(lengths)) * (lengths - sizes + 1)).astype(np.int64)
         return starts, sizes

@@ -123,17 +123,7 @@ class ExplainerObjective:
 
     def loss(self, batch: TrainingBatch, progress: float) -> tuple[Tensor, dict[str, float]]:
         """The scalar to minimise, and its terms by name with mean_mask and spread (both in [0, 1])."""
-        self.classifier.eval()
-        self.explainer.train()
-        generator = torch.Generator().manual_seed(
-            int(np.random.default_rng([self.seed, 13, batch.step]).integers(2**62))
-        )
-        ids, attention, labels = (
-            torch.from_numpy(a).to(self.device) for a in (batch.ids, batch.attention, batch.targets)
-        )
-        with torch.no_grad():
-            full = self.classifier.split(by_rows(self.classifier, ids, attention))
-        targets = self.explained(full, labels, generator)
+        ids, attention, full, targets, generator = self.begin(batch)
         keep_logits = by_rows(self.explainer, ids, attention, targets)
         track = torch.randint(keep_logits.shape[2], (len(ids),), generator=generator).to(self.device)
         chosen = keep_logits.gather(2, track.view(-1, 1, 1).expand(-1, keep_logits.shape[1], 1))
@@ -161,6 +151,23 @@ class ExplainerObjective:
             # near 0: the Explainer gives every token the same probability, the collapse of METHOD section 2b
             logged["spread"] = float(spread_of(probability, weight))
         return torch.stack(list(terms.values())).sum(), logged
+
+    def begin(self, batch: TrainingBatch) -> tuple[Tensor, Tensor, tuple[Tensor, ...], Tensor, torch.Generator]:
+        """Ids and attention (B, T), the classifier's logits (B, C_r) a rank, explained classes (B, R), and what draws.
+
+        The generator depends on the seed and the batch alone.
+        """
+        self.classifier.eval()
+        self.explainer.train()
+        generator = torch.Generator().manual_seed(
+            int(np.random.default_rng([self.seed, 13, batch.step]).integers(2**62))
+        )
+        ids, attention, labels = (
+            torch.from_numpy(a).to(self.device) for a in (batch.ids, batch.attention, batch.targets)
+        )
+        with torch.no_grad():
+            full = self.classifier.split(by_rows(self.classifier, ids, attention))
+        return ids, attention, full, self.explained(full, labels, generator), generator
 
     def draw(
         self, keep_logits: Tensor, attention: Tensor, shares: Tensor, progress: float, generator: torch.Generator

@@ -90,7 +90,7 @@ class TestExplainer:
     def test_writes_a_model_with_its_threshold_at_a_half(
         self, run: Run, data: tuple[Path, Path], classifier: Path, tmp_path: Path, options: tuple[object, ...]
     ) -> None:
-        done = explain(run, data, classifier, tmp_path / "model", *options)
+        done = explain(run, data, classifier, tmp_path / "model", "--effects-share", 0.5, *options)
         assert (done.code, done.out) == (0, b""), done.err
         model = load_model(tmp_path / "model")
         tracks = 3 if "--mask-per-rank" in options else 1
@@ -109,12 +109,12 @@ class TestExplainer:
 
         history = read_json(tmp_path / "model" / "explainer-history.json")
         assert [row["step"] for row in history] == [0, 1, 2, 3]
-        for row in history:
-            assert set(row) == TERMS | {"step", "loss", "mean_mask", "spread"}
-            assert row["loss"] == pytest.approx(sum(row[name] for name in TERMS), rel=1e-3)
+        for row, terms in zip(history, [{"effects"}, {"effects"}, TERMS, TERMS], strict=True):
+            assert set(row) == terms | {"step", "loss", "mean_mask", "spread"}
+            assert row["loss"] == pytest.approx(sum(row[name] for name in terms), rel=1e-3)
         plot = (tmp_path / "model" / "explainer-training.svg").read_text()
         words = {element.text for element in ElementTree.fromstring(plot).iter() if element.text}
-        assert TERMS | {"genus kept", "superkingdom removed", "mean_mask"} <= words
+        assert TERMS | {"effects", "genus kept", "superkingdom removed", "mean_mask"} <= words
         assert ("area genus" if tracks == 3 else "area") in words
         assert not (tmp_path / "model" / "checkpoint.safetensors").exists()
 
@@ -175,7 +175,7 @@ REFUSED: list[tuple[str, tuple[object, ...], str]] = [
     ("train-explainer", ("--necessity-kind", "none"), "--necessity-kind none: expected one of class, entropy, null"),
     ("train-explainer", ("--target", "best"), "--target best: expected one of predicted, true, kl"),
     ("train-explainer", ("--operator", "zero"), "--operator zero: expected one of .*scale, blend, gate"),
-    ("train-classifier", ("--size", "huge"), "--size huge: expected one of tiny, mini, small, base"),
+    ("train-classifier", ("--size", "huge"), "--size huge: expected one of tiny, mini, wide, small, base"),
     ("train-classifier", ("--operator", "zero"), "--operator zero: expected one of scale, blend, gate"),
     ("train-classifier", ("--min-crop", 200), "--min-crop 200: expected at most 192 nt, the longest window"),
 ]
@@ -240,6 +240,8 @@ def options_of(data: tuple[Path, Path], classifier: Path, output: Path) -> Expla
         output=output,
         named_share=0.5,
         steps=STEPS,
+        effects_share=0.5,
+        effect_tokens=4,
         validations=3,
         batch_tokens=1024,
         min_crop=60,

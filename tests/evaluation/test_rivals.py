@@ -29,7 +29,7 @@ from seqmask.models.explainer import Explainer
 from seqmask.sequences.records import Record
 from seqmask.sequences.tokens import MASK, KmerTokenizer
 
-ALL = "saliency,gradxinput,ig-5,occlusion,rollout,lime-40,shap-20"
+ALL = "saliency,gradxinput,ig-5,ig-odds-5,occlusion,occlusion-odds,rollout,lime-40,shap-20"
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -105,6 +105,10 @@ def test_names() -> None:
         Rival("lime-5000", "lime", 5000),
         Rival("rollout", "rollout", 0),
     )
+    assert parse("ig-odds-7,occlusion-odds") == (
+        Rival("ig-odds-7", "ig-odds", 7),
+        Rival("occlusion-odds", "occlusion-odds", 0),
+    )
     assert [rival.count for rival in parse("lime,shap,saliency,random")] == [1000, 500, 0, 0]
 
 
@@ -178,7 +182,30 @@ def test_occlusion_runs_the_window_only_but_answers_for_the_record(tiny: Scorer)
     assert np.abs(wanted).max() > 0.01
 
 
-@pytest.mark.parametrize("name", ["gradxinput", "ig-20", "occlusion", "lime-300", "shap-100"])
+def odds_of(scorer: Scorer, row: int, masks: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Log p / (1 - p) of the predicted classes (K, R), by probabilities."""
+    classes = scorer.classes(scorer.logits())[row]
+    p = perturb.record_values(scorer, row, classes, perturb.class_probabilities)(masks)
+    return np.log(p) - np.log1p(-p)
+
+
+def test_odds_are_what_they_say(tiny: Scorer) -> None:
+    """Of a record of one window: each token's loss when it is hidden; a path that sums to what there is to lose."""
+    scorer = tiny.like([records(150)[0]])
+    scorer = replace(scorer, prepared=[replace(item, windows=item.windows[:1]) for item in scorer.prepared])
+    tokens = scorer.lengths[0]
+    ones = np.ones((1, tokens), dtype=np.float32)
+    (occluded,), (path,) = (all_scores(compared(scorer), name) for name in ("occlusion-odds", "ig-odds-200"))
+    whole = odds_of(scorer, 0, ones)
+    np.testing.assert_allclose(occluded, whole - odds_of(scorer, 0, 1 - np.eye(tokens, dtype=np.float32)), atol=1e-4)
+    to_lose = (whole - odds_of(scorer, 0, 0 * ones))[0]
+    np.testing.assert_allclose(path.sum(axis=0), to_lose, atol=0.02 * np.abs(to_lose).max())
+    assert np.abs(to_lose).max() > 0.01
+
+
+@pytest.mark.parametrize(
+    "name", ["gradxinput", "ig-20", "ig-odds-20", "occlusion", "occlusion-odds", "lime-300", "shap-100"]
+)
 def test_planted_evidence_is_found(name: str) -> None:
     """One token of ten, the others alike and silent, speaks for the class; every method that reads signs finds it."""
     model = linear_model()
@@ -382,12 +409,14 @@ def test_forward_equivalents(tiny: Scorer) -> None:
     sizes = [[len(window.tokens) for window in item.windows] for item in tiny.prepared]
     occluded = sum(size * (size + 1) for of in sizes for size in of) / sum(map(sum, sizes))
     assert forwards.pop("occlusion") == pytest.approx(occluded)
+    assert forwards.pop("occlusion-odds") == pytest.approx(occluded)
     assert 10 < forwards.pop("shap-20") <= 20
     assert forwards == {
         "seqmask": 1,
         "saliency": 9,
         "gradxinput": 9,
         "ig-5": 3 * (2 + 5 * 3),
+        "ig-odds-5": 3 * (2 + 5 * 3),
         "rollout": 1,
         "lime-40": 40,
         "random": 0,

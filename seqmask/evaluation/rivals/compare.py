@@ -17,7 +17,15 @@ from seqmask.evaluation import orders
 from seqmask.evaluation.metrics import estimate
 from seqmask.evaluation.rivals.gradients import gradient_step
 from seqmask.evaluation.rivals.names import Rival
-from seqmask.evaluation.rivals.perturb import class_probabilities, lime, occlusion, record_values, shap
+from seqmask.evaluation.rivals.perturb import (
+    class_logits,
+    class_odds,
+    class_probabilities,
+    lime,
+    occlusion,
+    record_values,
+    shap,
+)
 from seqmask.evaluation.rivals.rollout import rollout_step
 from seqmask.evaluation.scoring import Scorer
 from seqmask.inference.engine import Item, Step
@@ -84,7 +92,7 @@ class Comparison:
                 return [np.concatenate(of_record) for of_record in masks]
             case "rollout":
                 return by_step(scorer, rollout_step(network), classes)
-            case "saliency" | "gradxinput" | "ig":
+            case "saliency" | "gradxinput" | "ig" | "ig-odds":
                 return by_step(scorer, gradient_step(network, rival.kind, rival.count), classes)
         found = (self._of_record(rival, scorer, i, classes[i]) for i in range(len(rows)))
         return [scores.astype(np.float32) for scores in found]
@@ -97,7 +105,9 @@ class Comparison:
             case "random":
                 return rng.random((tokens, 1))
             case "occlusion":
-                return occlusion(scorer, row, classes)
+                return occlusion(scorer, row, classes, class_logits)
+            case "occlusion-odds":
+                return occlusion(scorer, row, classes, class_odds)
             case "lime":
                 values = record_values(scorer, row, classes, class_probabilities)
                 return lime(values, tokens, len(classes), rival.count, seed)

@@ -30,6 +30,15 @@ def class_logits(
     return np.stack([logits[:, columns][:, index] for columns, index in pairs], axis=1).astype(np.float64)
 
 
+def class_odds(logits: NDArray[np.float32], slices: Sequence[slice], classes: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Log odds (K, R) of the explained class (R,) of each rank, nats, from all logits (K, C)."""
+    own, odds = class_logits(logits, slices, classes), []
+    for columns, index, scores in zip(slices, classes.tolist(), own.T, strict=True):
+        others = np.delete(logits[:, columns].astype(np.float64), index, axis=1)
+        odds.append(scores - np.logaddexp.reduce(others, axis=1) if others.shape[1] else np.zeros(len(logits)))
+    return np.stack(odds, axis=1)
+
+
 def class_probabilities(
     logits: NDArray[np.float32], slices: Sequence[slice], classes: NDArray[np.int64]
 ) -> NDArray[np.float64]:
@@ -52,8 +61,10 @@ def record_values(scorer: Scorer, row: int, classes: NDArray[np.int64], read: Re
     return values
 
 
-def occlusion(scorer: Scorer, row: int, classes: NDArray[np.int64]) -> NDArray[np.float64]:
+def occlusion(scorer: Scorer, row: int, classes: NDArray[np.int64], read: Read = class_logits) -> NDArray[np.float64]:
     """Drop (N, R) of each class's logit when one token of a held record is hidden (Zeiler & Fergus 2014).
+
+    read: what drops, if not the logit.
 
     A hidden token changes its own window only, which has a part of the record's logits by its share of the tokens.
     """
@@ -63,7 +74,7 @@ def occlusion(scorer: Scorer, row: int, classes: NDArray[np.int64]) -> NDArray[n
         size = len(window.tokens)
         masks = np.concatenate([np.ones((1, size)), 1 - np.eye(size)]).astype(np.float32)
         alone = replace(scorer, prepared=[replace(prepared, windows=[window])])
-        values = record_values(alone, 0, classes)(masks)
+        values = record_values(alone, 0, classes, read)(masks)
         found.append((values[:1] - values[1:]) * size / total)
     return np.concatenate(found)
 

@@ -1,0 +1,133 @@
+"""The Explainer fitted to measured effects of single tokens: dense targets, where a drawn mask gives one number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from seqmask.models.classifier import Classifier, log_odds
+from seqmask.training.dataset import TrainingBatch
+from seqmask.training.losses import area
+from seqmask.training.objectives import ExplainerObjective, spread_of
+from seqmask.training.processes import by_rows
+
+CHUNK_TOKENS = 32768  # of masked copies that are classified at once
+SHOWN = 0.5  # weight of what a token holds alone, against what is lost without it (docs/decisions/0008)
+
+
+@dataclass(slots=True)
+class EffectsThenMasks:
+    """First the squared error between keep-logits and `effects`, then the loss of drawn masks.
+
+    What a token does is measured on a few tokens of each crop, drawn anew every time, and the Explainer learns to tell
+    it of all of them from one pass: amortised attribution (Covert et al. 2024, arXiv 2401.15866). The targets are
+    standardised within a sequence, so that about the same share of every sequence lies above a threshold.
+
+    masks: the objective of the steps that follow. share: of the steps that are fitted to effects. tokens: measured in
+    each sequence.
+    """
+
+    masks: ExplainerObjective
+    share: float
+    tokens: int = 16
+
+    @property
+    def trained(self) -> nn.Module:
+        """The Explainer."""
+        return self.masks.trained
+
+    def loss(self, batch: TrainingBatch, progress: float) -> tuple[Tensor, dict[str, float]]:
+        """The scalar to minimise, and what is logged, under other names in the two parts."""
+        if progress >= self.share:
+            return self.masks.loss(batch, (progress - self.share) / (1 - self.share))
+        of = self.masks
+        ids, attention, full, classes, generator = of.begin(batch)
+        tokens = drawn_tokens(attention, self.tokens, generator)
+        with torch.autocast(device_type=ids.device.type, enabled=False):
+            target = effects(of.classifier, of.operator, ids, attention, full, classes, tokens)
+        keep_logits = by_rows(of.explainer, ids, attention, classes)
+        if keep_logits.shape[2] == 1:  # one mask answers for all ranks
+            target = target.mean(dim=2, keepdim=True)
+        budget = of.terms.area_budget
+        found = keep_logits.gather(1, tokens.unsqueeze(-1).expand(-1, -1, keep_logits.shape[2]))
+        error = (found - target - math.log(budget / (1 - budget))).square()
+        weight = attention.gather(1, tokens).unsqueeze(-1).expand_as(error).float()
+        loss = (error * weight).sum() / weight.sum().clamp_min(1)
+        with torch.no_grad():
+            probability, valid = torch.sigmoid(keep_logits), attention.float()
+            logged = {
+                "effects": float(loss.detach()),
+                "mean_mask": float(area(probability, valid).mean()),
+                "spread": float(spread_of(probability, valid)),
+            }
+        return loss, logged
+
+
+def effects(
+    classifier: Classifier,
+    operator: str,
+    ids: Tensor,
+    attention: Tensor,
+    full: Sequence[Tensor],
+    classes: Tensor,
+    tokens: Tensor,
+) -> Tensor:
+    """What each of some tokens (B, S) does to the log odds of the explained classes (B, R): (B, S, R), standardised.
+
+    Two views, each standardised within the sequence: the odds lost when the token alone is hidden (occlusion, Zeiler &
+    Fergus 2014), and SHOWN times the odds gained when it alone is shown. The first says what is taken away, the second
+    what few kept tokens hold. Odds and not logits: what speaks for a class and for its nearest rival alike decides
+    nothing.
+    """
+    seen = attention.gather(1, tokens)
+    with torch.no_grad():
+        whole = log_odds(full, classes).unsqueeze(1)
+        nothing = attention.new_zeros(ids.shape, dtype=torch.float32)
+        none = log_odds(classifier.split(by_rows(classifier, ids, attention, nothing, operator)), classes).unsqueeze(1)
+        hidden, shown = (
+            torch.cat(list(_one_by_one(classifier, operator, ids, attention, classes, tokens, alone)), dim=1)
+            for alone in (False, True)
+        )
+    return standardised(whole - hidden, seen) + SHOWN * standardised(shown - none, seen)
+
+
+def _one_by_one(
+    classifier: Classifier,
+    operator: str,
+    ids: Tensor,
+    attention: Tensor,
+    classes: Tensor,
+    tokens: Tensor,
+    alone: bool,
+) -> Iterator[Tensor]:
+    """Log odds (B, s, R) with each of the tokens (B, S) hidden, or shown alone, some of them at a time."""
+    rows, width = ids.shape
+    step = max(CHUNK_TOKENS // (rows * width), 1)
+    for begin in range(0, tokens.shape[1], step):
+        part = tokens[:, begin : begin + step]
+        count = part.shape[1]
+        single = torch.zeros(rows, count, width, device=ids.device).scatter_(2, part.unsqueeze(-1), 1.0)
+        mask = (single if alone else 1 - single).flatten(0, 1)
+        copies = (x.repeat_interleave(count, dim=0) for x in (ids, attention))
+        logits = classifier.split(by_rows(classifier, *copies, mask, operator))
+        yield log_odds(logits, classes.repeat_interleave(count, dim=0)).view(rows, count, -1)
+
+
+def standardised(values: Tensor, valid: Tensor) -> Tensor:
+    """Values (B, S, R) less their mean, over their deviation, within each sequence; valid (B, S) bool: the others are
+    left out.
+    """
+    weight = valid.float().unsqueeze(-1)
+    weight = weight / weight.sum(dim=1, keepdim=True).clamp_min(1)
+    centred = values - (values * weight).sum(dim=1, keepdim=True)
+    return centred / ((centred.square() * weight).sum(dim=1, keepdim=True).sqrt() + 1e-6)
+
+
+def drawn_tokens(attention: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Places (B, S) of at most `count` random tokens of each sequence; padding only where a sequence has fewer."""
+    order = torch.rand(attention.shape, generator=generator).to(attention.device) - (~attention).float()
+    return order.topk(min(count, attention.shape[1]), dim=1).indices

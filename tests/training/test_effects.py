@@ -1,0 +1,157 @@
+"""Measured effects of single tokens are what they claim, and the Explainer learns to tell them in one pass."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from seqmask.models.classifier import Classifier, log_odds
+from seqmask.models.encoders import configuration
+from seqmask.models.explainer import Explainer
+from seqmask.training import effects as module
+from seqmask.training.dataset import TrainingBatch
+from seqmask.training.effects import (
+    SHOWN,
+    EffectsThenMasks,
+    drawn_tokens,
+    effects,
+    standardised,
+)
+from seqmask.training.fit import Schedule, fit
+from seqmask.training.objectives import ExplainerObjective, Terms
+
+VOCABULARY, ROWS, LONGEST = 69, 6, 24
+LENGTHS = (24, 9, 15, 24, 20, 12)
+
+
+def classifier_of(sizes: tuple[int, ...] = (2, 5)) -> Classifier:
+    """Random weights, large enough for tokens to matter."""
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(2)
+        classifier = Classifier(configuration("tiny", VOCABULARY, LONGEST), sizes, "blend").eval()
+        classifier.encoder.embeddings.word_embeddings.weight.normal_()
+        classifier.head.weight.normal_(std=0.5)
+    return classifier.requires_grad_(False)
+
+
+def batch_of(step: int) -> TrainingBatch:
+    rng = np.random.default_rng([3, step])
+    attention = np.arange(LONGEST) < np.array(LENGTHS)[:, None]
+    ids = np.where(attention, rng.integers(5, VOCABULARY, (ROWS, LONGEST)), 0)
+    return TrainingBatch(ids, attention, np.zeros((ROWS, 2), np.int64), step)
+
+
+def tensors(step: int = 0) -> tuple[Tensor, Tensor]:
+    batch = batch_of(step)
+    return torch.from_numpy(batch.ids), torch.from_numpy(batch.attention)
+
+
+def odds_of(classifier: Classifier, ids: Tensor, mask: Tensor | None, classes: Tensor) -> Tensor:
+    """Of one sequence (T,), by probabilities in double precision: (R,)."""
+    attention = torch.ones(1, len(ids), dtype=torch.bool)
+    logits = classifier(ids[None], attention, None if mask is None else mask[None], "blend")
+    p = [part[0].double().softmax(0)[own] for part, own in zip(classifier.split(logits), classes, strict=True)]
+    return torch.stack([torch.log(value / (1 - value)) for value in p])
+
+
+def test_log_odds() -> None:
+    p = torch.tensor([[0.5, 0.3, 0.2]]).log()
+    assert torch.allclose(
+        log_odds([p, torch.ones(1, 1)], torch.tensor([[1, 0]])), torch.tensor([[np.log(0.3 / 0.7), 0]]).float()
+    )
+
+
+@pytest.mark.parametrize("chunk", [1, 100, 10**6])
+def test_the_two_views_by_hand(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each sequence alone, each token alone, without padding: what stands beside a sequence in a batch is nothing."""
+    monkeypatch.setattr(module, "CHUNK_TOKENS", chunk)
+    classifier, (ids, attention) = classifier_of(), tensors()
+    full = classifier.split(classifier(ids, attention))
+    classes = torch.stack([part.argmax(dim=1) for part in full], dim=1)
+    tokens = drawn_tokens(attention, 8, torch.Generator().manual_seed(1))
+    found = effects(classifier, "blend", ids, attention, full, classes, tokens)
+    for row, length in enumerate(LENGTHS):
+        own, chosen = ids[row, :length], tokens[row]
+        single = torch.eye(length)[chosen]
+        whole = odds_of(classifier, own, None, classes[row])
+        none = odds_of(classifier, own, torch.zeros(length), classes[row])
+        hidden = torch.stack([whole - odds_of(classifier, own, 1 - one, classes[row]) for one in single])
+        shown = torch.stack([odds_of(classifier, own, one, classes[row]) - none for one in single])
+
+        def z(values: Tensor) -> Tensor:
+            return (values - values.mean(dim=0)) / values.std(dim=0, correction=0)
+
+        expected = z(hidden) + SHOWN * z(shown)
+        assert torch.allclose(found[row].double(), expected, atol=2e-3)
+
+
+def test_tokens_are_drawn_from_the_sequence_without_repeats() -> None:
+    attention = torch.arange(10) < torch.tensor([10, 7, 3])[:, None]
+    tokens = drawn_tokens(attention, 5, torch.Generator().manual_seed(0))
+    assert tokens.shape == (3, 5)
+    assert all(len(set(row.tolist())) == 5 for row in tokens)
+    assert tokens[0].max() < 10
+    assert tokens[1].max() < 7
+    assert sorted(tokens[2].tolist())[:3] == [0, 1, 2], "padding only where there is nothing else"
+    assert drawn_tokens(attention, 50, torch.Generator()).shape == (3, 10)
+
+
+def test_padding_has_no_part_in_the_standard() -> None:
+    values, valid = torch.tensor([[[1.0], [3.0], [100.0]]]), torch.tensor([[True, True, False]])
+    assert torch.allclose(standardised(values, valid)[0, :2, 0], torch.tensor([-1.0, 1.0]))
+
+
+def objective(tracks: int, share: float = 1.0, **changes: Any) -> EffectsThenMasks:
+    classifier = classifier_of()
+    torch.manual_seed(0)
+    explainer = Explainer.like(classifier, tracks=tracks, area=0.25)
+    torch.nn.init.normal_(explainer.query.weight, std=0.2)  # it would know nearly everything from the start
+    masks = ExplainerObjective(
+        explainer, classifier, "blend", "predicted", Terms(area_budget=0.25), False, 1, torch.device("cpu"), **changes
+    )
+    return EffectsThenMasks(masks, share, tokens=8)
+
+
+def correlation(of: EffectsThenMasks, step: int) -> float:
+    """Of keep-logits and the effects of every token, mean over sequences and tracks."""
+    batch = batch_of(step)
+    ids, attention, full, classes, _ = of.masks.begin(batch)
+    everything = torch.arange(LONGEST).expand(ROWS, -1)
+    target = effects(of.masks.classifier, "blend", ids, attention, full, classes, everything)
+    with torch.no_grad():
+        logits = of.masks.explainer.eval()(ids, attention, classes)
+    if logits.shape[2] == 1:
+        target = target.mean(dim=2, keepdim=True)
+    pairs = [
+        (logits[row, :length, track], target[row, :length, track])
+        for row, length in enumerate(LENGTHS)
+        for track in range(logits.shape[2])
+    ]
+    return float(np.mean([np.corrcoef(mine.numpy(), true.numpy())[0, 1] for mine, true in pairs]))
+
+
+@pytest.mark.parametrize("tracks", [1, 2])
+def test_the_explainer_learns_the_effects_of_unseen_sequences(tracks: int) -> None:
+    of = objective(tracks)
+    before = np.mean([correlation(of, step) for step in range(900, 905)])
+    fit(of, lambda first: map(batch_of, range(first, 10**6)), Schedule(80, 5e-3), name="effects", size=lambda b: ROWS)
+    after = np.mean([correlation(of, step) for step in range(900, 905)])
+    assert before < 0.4
+    assert after > 0.7
+
+
+def test_masks_are_drawn_after_the_share() -> None:
+    of = objective(2, share=0.5)
+    first, second = (set(of.loss(batch_of(0), progress)[1]) for progress in (0.49, 0.5))
+    assert first == {"effects", "mean_mask", "spread"}
+    assert second == set(of.masks.loss(batch_of(0), 0.0)[1])
+    assert of.loss(batch_of(0), 0.75)[1] == of.masks.loss(batch_of(0), 0.5)[1]
+
+
+def test_the_draws_depend_on_seed_and_step_alone() -> None:
+    values = [float(objective(2).loss(batch_of(step), 0.1)[0].detach()) for step in (1, 1, 2)]
+    assert values[0] == values[1] != values[2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections import Counter
@@ -10,16 +11,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from seqmask.commands.inputs import listed
 from seqmask.commands.portion import plan, portion, share_of
 from seqmask.commands.report import mask_report, small_files
 from seqmask.commands.resuming import decisive, kept, recovery
+from seqmask.commands.target import by_rank, named_classes
 from seqmask.config import Compute, MaskOptions
 from seqmask.inference.device import describe, options_of, token_budget
 from seqmask.inference.engine import Engine
 from seqmask.inference.explain import explain_pool, pooled
 from seqmask.inference.stages import Stages
+from seqmask.labels import UNKNOWN
 from seqmask.models.bundled import resolve
 from seqmask.models.checkpoint import Model, load_model
 from seqmask.results.journal import complete
@@ -88,17 +92,14 @@ def mask(options: MaskOptions, say: Callable[[str], None], report: Callable[[Tal
     directory = resolve(options.model)
     model, engine = load(directory, options.compute)
     tau = model.threshold if options.threshold is None else options.threshold
-    style = Style(
-        tau=tau,
-        token_tracks=model.explainer.tracks,
-        hard_mask=options.hard_mask,
-        check=options.check,
-        full_precision=options.full_precision,
-        min_confidence=options.min_confidence,
-    )
+    ranks = model.classifier.ranks
+    named = named_classes(options.target, ranks)
     where = f"{describe(engine.device)}, {engine.precision}"
     say(f"{where}, {engine.budget} tokens a batch; model {directory.name}, tau {tau:.3f}")
     facts = metadata(model, engine, tau, options.seed)
+    if target := by_rank(named, ranks):
+        facts["target"] = json.dumps(target, ensure_ascii=False)
+        say(f"masks explain {', '.join(map(' '.join, target.items()))}, whatever is predicted")
     frames = options.frames or model.frames
     run = decisive(facts, options, frames)
     shard = plan(options.shard, reads, model.classifier, options.overlap, frames, run) if options.shard else None
@@ -108,8 +109,8 @@ def mask(options: MaskOptions, say: Callable[[str], None], report: Callable[[Tal
     tally = Tally()
     outputs = Outputs(
         paths,
-        model.classifier.ranks,
-        style,
+        ranks,
+        style_of(options, tau, model.explainer.tracks, named),
         metadata=facts,
         force=options.force,
         extras=small_files(
@@ -121,7 +122,7 @@ def mask(options: MaskOptions, say: Callable[[str], None], report: Callable[[Tal
     with outputs, kept(outputs, say):
 
         def compute(pool: Pool) -> Explanations:
-            return explain_pool(pool, model, engine, options.check, tau)
+            return explain_pool(pool, model, engine, options.check, tau, named)
 
         def write(explanations: Explanations) -> None:
             outputs.write_all(explanations)
@@ -135,9 +136,23 @@ def mask(options: MaskOptions, say: Callable[[str], None], report: Callable[[Tal
         engine.pulse = stages.pulse
         stages.run(write)
     say(tally.summary)
-    for line in remarks(outputs, model.classifier.ranks.names, options.min_confidence):
+    for line in remarks(outputs, ranks.names, options.min_confidence):
         say(line)
     return tally
+
+
+def style_of(options: MaskOptions, tau: float, tracks: int, named: NDArray[np.int64]) -> Style:
+    """How the outputs are written. The rank that they show is the finest, or the finest with a named class (R,)."""
+    ranks = np.flatnonzero(named != UNKNOWN)
+    return Style(
+        tau=tau,
+        rank=int(ranks[-1]) if len(ranks) else -1,
+        token_tracks=tracks,
+        hard_mask=options.hard_mask,
+        check=options.check,
+        full_precision=options.full_precision,
+        min_confidence=options.min_confidence,
+    )
 
 
 def remarks(outputs: Outputs, ranks: Sequence[str], min_confidence: float) -> Iterator[str]:

@@ -39,7 +39,7 @@ METADATA: Final = frozenset(
         "seed",
     }
 )
-OPTIONAL: Final = frozenset({"shard", "shard_commands"})
+OPTIONAL: Final = frozenset({"shard", "shard_commands", "target"})
 RECORD_COLUMNS: Final = {
     "index": "<i8",
     "length": "<i8",

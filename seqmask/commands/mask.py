@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,7 +31,6 @@ from seqmask.results.predictions import VERDICTS
 from seqmask.results.writer import Outputs, Paths, Style
 from seqmask.sequences.explanations import Explanations, Status
 from seqmask.sequences.meter import Meter
-from seqmask.sequences.pool import Pool
 from seqmask.sequences.records import read
 from seqmask.version import version
 
@@ -96,10 +95,10 @@ def mask(options: MaskOptions, say: Callable[[str], None], report: Callable[[Tal
     named = named_classes(options.target, ranks)
     where = f"{describe(engine.device)}, {engine.precision}"
     say(f"{where}, {engine.budget} tokens a batch; model {directory.name}, tau {tau:.3f}")
-    facts = metadata(model, engine, tau, options.seed)
-    if target := by_rank(named, ranks):
-        facts["target"] = json.dumps(target, ensure_ascii=False)
+    target = by_rank(named, ranks)
+    if target:
         say(f"masks explain {', '.join(map(' '.join, target.items()))}, whatever is predicted")
+    facts = metadata(model, engine, tau, options.seed, target)
     frames = options.frames or model.frames
     run = decisive(facts, options, frames)
     shard = plan(options.shard, reads, model.classifier, options.overlap, frames, run) if options.shard else None
@@ -120,25 +119,26 @@ def mask(options: MaskOptions, say: Callable[[str], None], report: Callable[[Tal
         recovery=recovery(paths, options, run),
     )
     with outputs, kept(outputs, say):
-
-        def compute(pool: Pool) -> Explanations:
-            return explain_pool(pool, model, engine, options.check, tau, named)
-
-        def write(explanations: Explanations) -> None:
-            outputs.write_all(explanations)
-            tally.add(explanations)
-            report(tally)
-
         meter = Meter(reads)
         numbered = portion(meter.counted(read(reads, meter.opened)), shard, outputs.resumed)
         tally.share = share_of(meter, shard, outputs.resumed.records)
-        stages = Stages(pooled(numbered, model.classifier, options.overlap, frames), compute)
+        stages = Stages(
+            pooled(numbered, model.classifier, options.overlap, frames),
+            lambda pool: explain_pool(pool, model, engine, options.check, tau, named),
+        )
         engine.pulse = stages.pulse
-        stages.run(write)
+        stages.run(lambda explanations: write(explanations, outputs, tally, report))
     say(tally.summary)
     for line in remarks(outputs, ranks.names, options.min_confidence):
         say(line)
     return tally
+
+
+def write(explanations: Explanations, outputs: Outputs, tally: Tally, report: Callable[[Tally], None]) -> None:
+    """Write the records of a pool, count them, and report where the run is."""
+    outputs.write_all(explanations)
+    tally.add(explanations)
+    report(tally)
 
 
 def style_of(options: MaskOptions, tau: float, tracks: int, named: NDArray[np.int64]) -> Style:
@@ -180,9 +180,12 @@ def load(directory: Any, compute: Compute) -> tuple[Model, Engine]:
     return model, Engine(device, precision, token_budget(device, model.classifier.network.config), compute.batch_size)
 
 
-def metadata(model: Model, engine: Engine, tau: float, seed: int) -> dict[str, Any]:
-    """What the HDF5 file says of its making."""
-    return {
+def metadata(
+    model: Model, engine: Engine, tau: float, seed: int, target: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """What the HDF5 file says of its making. target: the named classes by rank."""
+    named = {"target": json.dumps(target, ensure_ascii=False)} if target else {}
+    return named | {
         "tool": "seqmask",
         "tool_version": version(),
         "command": sys.argv,

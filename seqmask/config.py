@@ -108,6 +108,7 @@ class MaskOptions:
     threshold: float | None = None  # None = the Explainer's own
     overlap: int = 192  # nt that neighbouring windows of a long record share at least
     frames: int = 0  # k-mer frames to read and average; 0 = the model's own number
+    target: list[str] = field(default_factory=list)  # RANK=CLASS: explain this class instead of the predicted one
     check: bool = False
     hard_mask: bool = False
     full_precision: bool = False

@@ -209,7 +209,7 @@ def mask(settings: Settings) -> list[Figure]:
     lengths = np.random.default_rng(1).choice(
         [150, 450, 1500, 3000, 9000], settings.of(140, 12), p=[0.2, 0.3, 0.3, 0.15, 0.05]
     )
-    reads = write_fasta(settings.folder / "mask.fasta", sequences(lengths.tolist()))
+    reads = write_fasta(settings.folder / "mask-reads.fasta", sequences(lengths.tolist()))
     options = MaskOptions(
         reads=[str(reads)],
         model=str(directory),

@@ -70,7 +70,7 @@ def host(settings: Settings) -> list[Figure]:
     count = settings.of(100_000, 2_000)
     model = StubModel()
     few = StubModel((4, 45, 75))
-    path = write_reads(settings.folder / "host.fasta", count)
+    path = write_reads(settings.folder / "host-reads.fasta", count)
     out = str(settings.folder / "host")
 
     def run(model: StubModel, paths: Paths) -> Callable[[], None]:

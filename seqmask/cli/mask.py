@@ -93,6 +93,14 @@ def mask(
             rich_help_panel=MASKS,
         ),
     ] = None,
+    target: Annotated[
+        list[str],
+        typer.Option(
+            metavar="RANK=CLASS",
+            help="Explain this class, such as genus=Bacillus, not the predicted one; again for each further rank.",
+            rich_help_panel=MASKS,
+        ),
+    ] = DEFAULTS.target,
     check: Annotated[
         bool,
         typer.Option(

@@ -30,7 +30,7 @@ def load(ctx: typer.Context, path: Path | None) -> Path | None:
     _known(path, f"option of {ctx.info_name}", table, list(names))
     lists = {str(param.name) for param in ctx.command.params if param.nargs == -1 or getattr(param, "multiple", False)}
     ctx.default_map = {
-        names[key]: value if names[key] in lists else _scalar(path, key, value) for key, value in table.items()
+        names[key]: _listed(value) if names[key] in lists else _scalar(path, key, value) for key, value in table.items()
     }
     return path
 
@@ -83,6 +83,11 @@ def _known(path: Path, what: str, found: Iterable[str], known: list[str]) -> Non
         if key not in known:
             near = difflib.get_close_matches(key, known, 1)
             raise UsageError(f"{path}: {key!r} is no {what}" + (f"; did you mean {near[0]!r}?" if near else ""))
+
+
+def _listed(value: Any) -> Any:
+    """One text where several may stand is a list of one."""
+    return [value] if isinstance(value, str) else value
 
 
 def _scalar(path: Path, key: str, value: Any) -> Any:

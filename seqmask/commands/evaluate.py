@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seqmask.commands.inputs import of_split, read_labelled, sampled
+from seqmask.commands.inputs import Labelled, of_split, read_labelled, sampled
 from seqmask.commands.known import read_known, score_known
 from seqmask.commands.mask import load
 from seqmask.config import EvaluateOptions
@@ -23,6 +23,7 @@ from seqmask.evaluation.rivals.names import Rival, parse
 from seqmask.evaluation.scoring import Scorer
 from seqmask.evaluation.study import Study
 from seqmask.inference.device import describe
+from seqmask.labels import Ranks
 from seqmask.models.bundled import resolve
 from seqmask.models.checkpoint import ClassifierModel, Model, load_classifier, load_model
 from seqmask.models.storage import file_sha256, finite
@@ -33,11 +34,8 @@ from seqmask.version import version
 
 def evaluate(options: EvaluateOptions, say: Callable[[str], None]) -> dict[str, Any]:
     """Score the model's masks on labelled sequences (or on the classifier's own predictions); returns the report."""
-    if options.json is not None:
-        check_targets([str(options.json)], options.force)
+    check_options(options)
     rivals = parse(options.rivals)
-    if options.split is not None and options.labels is None:
-        raise UsageError("--split needs --labels: the split is a column of the label table")
     directory = resolve(options.model)
     model, engine = load(directory, options.compute)
     judge = load_judge(options.judge, model) if options.judge is not None else None
@@ -59,18 +57,7 @@ def evaluate(options: EvaluateOptions, say: Callable[[str], None]) -> dict[str, 
     held = [item.record for item in scorer.prepared]
     where = f"{describe(engine.device)}, {engine.precision}; model {directory.name}"
     say(f"{where}; {len(held)} of {len(records)} sequences")
-    if options.labels is None:
-        reference = scorer.classes(scorer.logits())
-        against = "the classifier's own predictions"
-    else:
-        reference = labelled.encode(held, ranks)
-        against = "true labels"
-        if (reference < 0).all():
-            raise InputError(
-                options.labels,
-                "none of the classes that the model knows",
-                expected=f"names such as {', '.join(rank.classes[0] for rank in ranks.ranks)}",
-            )
+    reference = reference_of(options.labels, labelled, scorer, ranks)
     tau = model.threshold if options.threshold is None else options.threshold
     study = Study(
         scorer,
@@ -86,16 +73,8 @@ def evaluate(options: EvaluateOptions, say: Callable[[str], None]) -> dict[str, 
         say=say,
     )
     result = {
-        "tool": "seqmask",
-        "seqmask_version": version(),
-        "report": "evaluate",
-        "model": directory.name,
-        "classifier_sha256": model.classifier.sha256,
-        "explainer_sha256": model.sha256,
-        "operator": model.operator,
-        "judge_sha256": None if judge is None else judge.sha256,
-        "other_sha256": None if other is None else other.sha256,
-        "against": against,
+        **models_of(directory.name, model, judge, other),
+        "against": "the classifier's own predictions" if options.labels is None else "true labels",
         "split": options.split,
         "data_sha256": {str(path).rsplit("/", 1)[-1]: file_sha256(path) for path in paths_of(options)},
         "left_out": len(records) - len(held),
@@ -113,6 +92,46 @@ def evaluate(options: EvaluateOptions, say: Callable[[str], None]) -> dict[str, 
     if options.json is not None:
         write_report(options.json, result)
     return result
+
+
+def check_options(options: EvaluateOptions) -> None:
+    """Raise UsageError or InputError for what cannot be, before any work."""
+    if options.json is not None:
+        check_targets([str(options.json)], options.force)
+    if options.split is not None and options.labels is None:
+        raise UsageError("--split needs --labels: the split is a column of the label table")
+
+
+def reference_of(labels: Path | None, labelled: Labelled, scorer: Scorer, ranks: Ranks) -> NDArray[np.int64]:
+    """The classes (n, R) that everything is scored against, -1 unknown: the true ones, or without labels the predicted.
+
+    Raises InputError where the labels name no class of the model.
+    """
+    if labels is None:
+        return scorer.classes(scorer.logits())
+    reference = labelled.encode([item.record for item in scorer.prepared], ranks)
+    if (reference < 0).all():
+        raise InputError(
+            labels,
+            "none of the classes that the model knows",
+            expected=f"names such as {', '.join(rank.classes[0] for rank in ranks.ranks)}",
+        )
+    return reference
+
+
+def models_of(name: str, model: Model, judge: ClassifierModel | None, other: Model | None) -> dict[str, Any]:
+    """How the report begins: what made it, and which models it is about."""
+    return {
+        "tool": "seqmask",
+        "seqmask_version": version(),
+        "report": "evaluate",
+        "model": name,
+        "classifier_sha256": model.classifier.sha256,
+        "explainer_sha256": model.sha256,
+        "operator": model.operator,
+        "judge_sha256": None if judge is None else judge.sha256,
+        "other_sha256": None if other is None else other.sha256,
+    }
 
 
 def run_rivals(

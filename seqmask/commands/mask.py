@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from seqmask.commands.inputs import listed
 from seqmask.commands.portion import plan, portion, share_of
 from seqmask.commands.report import mask_report, small_files
 from seqmask.commands.resuming import decisive, kept, recovery
+from seqmask.commands.target import by_rank, named_classes
 from seqmask.config import Compute, MaskOptions
 from seqmask.inference.device import describe, options_of, token_budget
 from seqmask.inference.engine import Engine
 from seqmask.inference.explain import explain_pool, pooled
 from seqmask.inference.stages import Stages
+from seqmask.labels import UNKNOWN
 from seqmask.models.bundled import resolve
 from seqmask.models.checkpoint import Model, load_model
 from seqmask.results.journal import complete
@@ -27,7 +31,6 @@ from seqmask.results.predictions import VERDICTS
 from seqmask.results.writer import Outputs, Paths, Style
 from seqmask.sequences.explanations import Explanations, Status
 from seqmask.sequences.meter import Meter
-from seqmask.sequences.pool import Pool
 from seqmask.sequences.records import read
 from seqmask.version import version
 
@@ -88,17 +91,14 @@ def mask(options: MaskOptions, say: Callable[[str], None], report: Callable[[Tal
     directory = resolve(options.model)
     model, engine = load(directory, options.compute)
     tau = model.threshold if options.threshold is None else options.threshold
-    style = Style(
-        tau=tau,
-        token_tracks=model.explainer.tracks,
-        hard_mask=options.hard_mask,
-        check=options.check,
-        full_precision=options.full_precision,
-        min_confidence=options.min_confidence,
-    )
+    ranks = model.classifier.ranks
+    named = named_classes(options.target, ranks)
     where = f"{describe(engine.device)}, {engine.precision}"
     say(f"{where}, {engine.budget} tokens a batch; model {directory.name}, tau {tau:.3f}")
-    facts = metadata(model, engine, tau, options.seed)
+    target = by_rank(named, ranks)
+    if target:
+        say(f"masks explain {', '.join(map(' '.join, target.items()))}, whatever is predicted")
+    facts = metadata(model, engine, tau, options.seed, target)
     frames = options.frames or model.frames
     run = decisive(facts, options, frames)
     shard = plan(options.shard, reads, model.classifier, options.overlap, frames, run) if options.shard else None
@@ -108,8 +108,8 @@ def mask(options: MaskOptions, say: Callable[[str], None], report: Callable[[Tal
     tally = Tally()
     outputs = Outputs(
         paths,
-        model.classifier.ranks,
-        style,
+        ranks,
+        style_of(options, tau, model.explainer.tracks, named),
         metadata=facts,
         force=options.force,
         extras=small_files(
@@ -119,25 +119,40 @@ def mask(options: MaskOptions, say: Callable[[str], None], report: Callable[[Tal
         recovery=recovery(paths, options, run),
     )
     with outputs, kept(outputs, say):
-
-        def compute(pool: Pool) -> Explanations:
-            return explain_pool(pool, model, engine, options.check, tau)
-
-        def write(explanations: Explanations) -> None:
-            outputs.write_all(explanations)
-            tally.add(explanations)
-            report(tally)
-
         meter = Meter(reads)
         numbered = portion(meter.counted(read(reads, meter.opened)), shard, outputs.resumed)
         tally.share = share_of(meter, shard, outputs.resumed.records)
-        stages = Stages(pooled(numbered, model.classifier, options.overlap, frames), compute)
+        stages = Stages(
+            pooled(numbered, model.classifier, options.overlap, frames),
+            lambda pool: explain_pool(pool, model, engine, options.check, tau, named),
+        )
         engine.pulse = stages.pulse
-        stages.run(write)
+        stages.run(lambda explanations: write(explanations, outputs, tally, report))
     say(tally.summary)
-    for line in remarks(outputs, model.classifier.ranks.names, options.min_confidence):
+    for line in remarks(outputs, ranks.names, options.min_confidence):
         say(line)
     return tally
+
+
+def write(explanations: Explanations, outputs: Outputs, tally: Tally, report: Callable[[Tally], None]) -> None:
+    """Write the records of a pool, count them, and report where the run is."""
+    outputs.write_all(explanations)
+    tally.add(explanations)
+    report(tally)
+
+
+def style_of(options: MaskOptions, tau: float, tracks: int, named: NDArray[np.int64]) -> Style:
+    """How the outputs are written. The rank that they show is the finest, or the finest with a named class (R,)."""
+    ranks = np.flatnonzero(named != UNKNOWN)
+    return Style(
+        tau=tau,
+        rank=int(ranks[-1]) if len(ranks) else -1,
+        token_tracks=tracks,
+        hard_mask=options.hard_mask,
+        check=options.check,
+        full_precision=options.full_precision,
+        min_confidence=options.min_confidence,
+    )
 
 
 def remarks(outputs: Outputs, ranks: Sequence[str], min_confidence: float) -> Iterator[str]:
@@ -165,9 +180,12 @@ def load(directory: Any, compute: Compute) -> tuple[Model, Engine]:
     return model, Engine(device, precision, token_budget(device, model.classifier.network.config), compute.batch_size)
 
 
-def metadata(model: Model, engine: Engine, tau: float, seed: int) -> dict[str, Any]:
-    """What the HDF5 file says of its making."""
-    return {
+def metadata(
+    model: Model, engine: Engine, tau: float, seed: int, target: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """What the HDF5 file says of its making. target: the named classes by rank."""
+    named = {"target": json.dumps(target, ensure_ascii=False)} if target else {}
+    return named | {
         "tool": "seqmask",
         "tool_version": version(),
         "command": sys.argv,

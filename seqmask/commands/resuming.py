@@ -12,11 +12,11 @@ from seqmask.results.files import is_straight
 from seqmask.results.recovery import Recovery
 from seqmask.results.writer import Outputs, Paths
 
-# Options that say from where, to where and how, or whose outcome is among the facts: digests, threshold, precision
+# Options that say from where, to where and how, or whose outcome is among the facts: digests, threshold, target
 INDIFFERENT: Final = frozenset(
     {
         *("reads", "infile_list", "model", "fasta", "bed", "tsv", "hdf5", "json_report", "besides"),
-        *("threshold", "compute", "seed", "shard", "checkpoint_minutes", "resume", "force"),
+        *("threshold", "target", "compute", "seed", "shard", "checkpoint_minutes", "resume", "force"),
     }
 )
 

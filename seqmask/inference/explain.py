@@ -174,21 +174,29 @@ def explain(
     frames: int = 0,
     check: bool = False,
     tau: float | None = None,
+    named: NDArray[np.int64] | None = None,
 ) -> Iterator[Explanation]:
     """Explanations of all records, in order.
 
     frames: k-mer frames to read and average, 0 = the model's own number. tau: threshold of the hard mask that `check`
-    tests, None = the model's.
+    tests, None = the model's. named: as for `explain_pool`.
     """
     for pool in pooled(enumerate(records), model.classifier, overlap, frames or model.frames):
-        yield from explain_pool(pool, model, engine, check, model.threshold if tau is None else tau)
+        yield from explain_pool(pool, model, engine, check, model.threshold if tau is None else tau, named)
 
 
-def explain_pool(pool: Pool, model: Model, engine: Engine, check: bool, tau: float) -> Explanations:
-    """Explanations of one pool: classify, pick one target class a rank, explain, and check the hard masks if asked."""
+def explain_pool(
+    pool: Pool, model: Model, engine: Engine, check: bool, tau: float, named: NDArray[np.int64] | None = None
+) -> Explanations:
+    """Explanations of one pool: classify, pick one target class a rank, explain, and check the hard masks if asked.
+
+    named (R,): the class to explain at each rank, whatever is predicted; -1 or None = the predicted one.
+    """
     classifier, nothing = model.classifier.network, pool.status != Status.ok
     logits = classify_pool(pool, classifier, engine)
     targets = predictions(logits, model.classifier.ranks.slices)
+    if named is not None:
+        targets = np.where(named >= 0, named, targets)
     mask = mask_pool(pool, model.explainer, engine, targets)
     kept = inverse = None
     if check:

@@ -118,7 +118,7 @@ def _summaries(
     # Of int8 and to int32: three times as fast as of bool to int64
     count = np.add.reduceat(covered.view(np.int8), starts, dtype=np.int32)
     kept_count = np.add.reduceat(kept.view(np.int8), starts, dtype=np.int32)
-    total = np.add.reduceat(np.where(covered, track, 0), starts, dtype=np.float64)
+    total = np.add.reduceat(np.fmax(track, np.float32(0)), starts, dtype=np.float64)  # 0 where not covered
     with np.errstate(invalid="ignore"):
         return (kept_count / count).astype(np.float32), (total / count).astype(np.float32)
 

@@ -35,9 +35,9 @@ def write(sink: Writable, batch: Annotated, *, hard_mask: bool) -> None:
 def _bodies(batch: Annotated, hard_mask: bool) -> tuple[str, NDArray[np.int64], NDArray[np.int64]]:
     """All sequences, wrapped, end to end; where the lines of each record start and end in that text (n,)."""
     joined = "\n".join([*[record.sequence for record in batch.explanations.records], ""]).encode("ascii")
-    upper = np.frombuffer(joined.upper(), dtype=np.uint8)
-    rest = np.uint8(ord("N")) if hard_mask else np.frombuffer(joined.lower(), dtype=np.uint8)
-    letters = np.where(batch.kept[batch.shown], upper, rest)
+    upper, kept = np.frombuffer(joined.upper(), dtype=np.uint8), batch.kept[batch.shown]
+    # The bit that makes a letter lower case is set in gaps anyway
+    letters = np.where(kept, upper, np.uint8(ord("N"))) if hard_mask else upper | ((~kept).view(np.uint8) << 5)
     letters[batch.stops] = NEWLINE
     lengths = batch.stops - batch.starts
     breaks = np.maximum(lengths - 1, 0) // WIDTH  # within each record, before more letters

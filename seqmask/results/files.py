@@ -5,12 +5,12 @@ from __future__ import annotations
 import bz2
 import contextlib
 import gzip
-import hashlib
 import lzma
 import os
 import re
 import stat
 import sys
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -157,10 +157,10 @@ class Sink:
     """
 
     def __init__(self, target: Target, kept: int = 0) -> None:
-        self.written, self._plain, self._digest = kept, not _format(target.path), _digest()
+        self.written, self._plain, self._crc = kept, not _format(target.path), 0
         with contextlib.ExitStack() as layers:
             if kept:
-                self._handle = _go_on(target, kept, self._digest, layers)
+                self._handle, self._crc = _go_on(target, kept, layers)
             else:
                 self._handle = _compressor(_open_raw(target, layers), target.path, layers)
             self._layers = layers.pop_all()
@@ -168,15 +168,15 @@ class Sink:
     def write(self, data: bytes) -> None:
         """Write all of `data`. Raises BrokenPipeError when the reader has gone, OSError when the disk is full."""
         self.written += len(data)
-        self._digest.update(data)
+        self._crc = zlib.crc32(data, self._crc)
         rest = memoryview(data)
         while rest:  # with PYTHONUNBUFFERED, stdout is a raw file, which may take only a part and says nothing
             rest = rest[self._handle.write(rest) :]
 
     @property
     def digest(self) -> str:
-        """Of the bytes so far, before compression."""
-        return self._digest.hexdigest()
+        """CRC-32 of the bytes so far, before compression: tells a file that was changed or cut, as in gzip."""
+        return _hex(self._crc)
 
     def flush(self) -> None:
         """Hand what was written to the system, so that it outlives this process; a compressor is left in peace."""
@@ -191,20 +191,20 @@ class Sink:
 def prefixes(target: Target, sizes: Iterable[int]) -> dict[int, str]:
     """Digests (as `Sink.digest`) of the first n bytes of what a killed process left, for each of n that is there."""
     wanted, found = sorted(set(sizes)), {}
-    digest, done = _digest(), 0
+    crc = done = 0
     for block in (b"", *_blocks(target)):
         begin = 0
         while wanted and wanted[0] <= done + len(block):
             end = wanted[0] - done
-            digest.update(block[begin:end])
-            found[wanted.pop(0)], begin = digest.hexdigest(), end
-        digest.update(block[begin:])
+            crc = zlib.crc32(block[begin:end], crc)
+            found[wanted.pop(0)], begin = _hex(crc), end
+        crc = zlib.crc32(block[begin:], crc)
         done += len(block)
     return found
 
 
-def _digest() -> hashlib.blake2b:
-    return hashlib.blake2b(digest_size=16)
+def _hex(crc: int) -> str:
+    return f"{crc:08x}"
 
 
 def _blocks(target: Target) -> Iterator[bytes]:
@@ -219,17 +219,20 @@ def _blocks(target: Target) -> Iterator[bytes]:
             yield block
 
 
-def _go_on(target: Target, kept: int, digest: hashlib.blake2b, layers: contextlib.ExitStack) -> BinaryIO:
-    """Open a working file behind its first `kept` bytes; a compressed one is compressed anew, to the same bytes."""
+def _go_on(target: Target, kept: int, layers: contextlib.ExitStack) -> tuple[BinaryIO, int]:
+    """Open a working file behind its first `kept` bytes; a compressed one is compressed anew, to the same bytes.
+
+    Also the CRC-32 of those bytes.
+    """
     plain = not _format(target.path)
     anew = target.working.with_name(target.working.name + ".anew")
     raw = cast(BinaryIO, layers.enter_context(target.working.open("r+b") if plain else anew.open("wb")))
     handle = _compressor(raw, target.path, layers)
-    left = kept
+    left, crc = kept, 0
     for block in _blocks(target):
         part = block[:left]
         left -= len(part)
-        digest.update(part)
+        crc = zlib.crc32(part, crc)
         if not plain:
             handle.write(part)
         if not left:
@@ -241,7 +244,7 @@ def _go_on(target: Target, kept: int, digest: hashlib.blake2b, layers: contextli
         handle.seek(kept)
     else:
         os.replace(anew, target.working)
-    return handle
+    return handle, crc
 
 
 def _open_raw(target: Target, layers: contextlib.ExitStack) -> BinaryIO:

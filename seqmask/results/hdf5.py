@@ -39,7 +39,7 @@ METADATA: Final = frozenset(
         "seed",
     }
 )
-OPTIONAL: Final = frozenset({"shard", "shard_commands"})
+OPTIONAL: Final = frozenset({"shard", "shard_commands", "target"})
 RECORD_COLUMNS: Final = {
     "index": "<i8",
     "length": "<i8",
@@ -129,7 +129,8 @@ class Hdf5Writer:
         of = batch.explanations
         if len(of.spans) and of.mask.shape[1] != self._tracks:
             raise ValueError(f"a mask of {of.mask.shape[1]} tracks in a file of {self._tracks}")
-        ids = [record.name.encode("utf-8", "replace") for record in of.records]
+        # Names are without white space: all of them are encoded at once
+        ids = "\n".join([record.name for record in of.records]).encode("utf-8", "replace").split(b"\n")
         self.extend(ids, len(of.spans), self._columns(batch))
 
     def extend(self, ids: Sequence[bytes], n_tokens: int, columns: Iterable[tuple[str, NDArray[Any]]]) -> None:

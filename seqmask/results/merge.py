@@ -81,6 +81,8 @@ def merge_hdf5(paths: Sequence[str | Path], target: str | Path, command: Sequenc
         "device": ", ".join(sorted({str(attributes["device"]) for attributes in found})),
         "shard_commands": json.dumps([json.loads(attributes["command"]) for attributes in found]),
     }
+    if "target" in found[0]:
+        metadata["target"] = found[0]["target"]
     with read(paths[0]) as one:
         ranks, tracks, check, related = one.ranks, one.tracks, one.check, one.related
     concatenate(paths, Hdf5Writer(target, ranks, metadata, token_tracks=tracks, check=check, related=related))

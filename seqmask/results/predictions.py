@@ -53,7 +53,8 @@ def predict(logits: NDArray[np.float32], known: NDArray[np.bool_], ranks: Ranks)
     confidence = np.full(classes.shape, np.nan, dtype=np.float32)
     size = max(PART // logits.shape[1], 1)
     for start in range(0, len(logits), size):
-        rows = start + np.flatnonzero(known[start : start + size])
+        part = slice(start, start + size)
+        rows = part if known[part].all() else start + np.flatnonzero(known[part])
         classes[rows], confidence[rows] = confidences(logits[rows], ranks)
     return Predictions(classes, confidence)
 

@@ -171,14 +171,13 @@ class Outputs:
     def write_all(self, explanations: Explanations) -> None:
         """Take many records at once, in input order; they are written before this returns. Raises OSError."""
         self._write_pending()
-        start, nucleotides = 0, 0
-        for stop, record in enumerate(explanations.records):
-            if stop - start >= self._limit or nucleotides >= BATCH_NUCLEOTIDES:
-                self._write_batch(explanations.part(start, stop))
-                start, nucleotides = stop, 0
-            nucleotides += len(record.sequence)
-        if start < len(explanations):
-            self._write_batch(explanations.part(start, len(explanations)) if start else explanations)
+        ends = np.cumsum([len(record.sequence) for record in explanations.records])
+        start, before = 0, 0
+        while start < len(explanations):
+            full = int(np.searchsorted(ends, before + BATCH_NUCLEOTIDES)) + 1  # the record that fills it is in it
+            stop = min(full, start + self._limit, len(explanations))
+            self._write_batch(explanations.part(start, stop))
+            start, before = stop, int(ends[stop - 1])
         self._checkpoint()
 
     def close(self) -> None:

@@ -127,6 +127,25 @@ def test_a_long_record_is_the_mean_of_its_windows(model: Model) -> None:
     np.testing.assert_allclose(found.mask, np.concatenate(masks)[order], atol=1e-5)
 
 
+def test_a_named_class_is_explained_whatever_is_predicted(model: Model) -> None:
+    """Against the Explainer called by hand; ranks that are not named keep the predicted class."""
+    given = records(*(sequence(20 + i, 300) for i in range(8)), *ODD)
+    plain, found = run(model, given), run(model, given, named=np.array([-1, 3, -1]))
+    assert len({int(item.targets[1]) for item in plain}) > 2
+    for one, other in zip(plain, found, strict=True):
+        np.testing.assert_array_equal(one.logits, other.logits)
+        if other.status is not Status.ok:
+            assert (other.targets == -1).all()
+            continue
+        assert other.targets.tolist() == [one.targets[0], 3, one.targets[2]]
+        assert (one.mask != other.mask).any() == (one.targets[1] != 3)
+        ids = torch.from_numpy(model.classifier.tokenizer.encode(other.record.sequence).ids[None].astype(np.int64))
+        with torch.inference_mode():
+            classes = torch.from_numpy(other.targets)[None]
+            mask = torch.sigmoid(model.explainer(ids, torch.ones_like(ids, dtype=torch.bool), classes))
+        np.testing.assert_allclose(other.mask, mask[0].numpy(), atol=1e-5)
+
+
 @pytest.mark.parametrize("check", [False, True])
 def test_every_record_has_a_status(model: Model, check: bool) -> None:
     given = records(ODD[0], sequence(3, 500), *ODD[1:], sequence(4, 100))

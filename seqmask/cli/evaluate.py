@@ -55,8 +55,8 @@ def evaluate(
     rivals: Annotated[
         str,
         typer.Option(
-            help="Other attribution methods, comma-separated: saliency, gradxinput, ig, occlusion, rollout, lime, shap,"
-            " random; ig-20, lime-5000, shap-200 set their effort.",
+            help="Other attribution methods, comma-separated: saliency, gradxinput, ig, ig-odds, occlusion,"
+            " occlusion-odds, rollout, lime, shap, random; ig-20, lime-5000, shap-200 set their effort.",
             metavar="NAMES",
         ),
     ] = DEFAULTS.rivals,

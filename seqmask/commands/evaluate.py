@@ -97,7 +97,11 @@ def evaluate(options: EvaluateOptions, say: Callable[[str], None]) -> dict[str, 
 def check_options(options: EvaluateOptions) -> None:
     """Raise UsageError or InputError for what cannot be, before any work."""
     if options.json is not None:
-        check_targets([str(options.json)], options.force)
+        check_targets(
+            [options.json],
+            options.force,
+            inputs=[*options.sequences, options.labels, options.truth, options.annotations],
+        )
     if options.split is not None and options.labels is None:
         raise UsageError("--split needs --labels: the split is a column of the label table")
 

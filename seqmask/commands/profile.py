@@ -54,7 +54,8 @@ def profile(options: ProfileOptions, say: Callable[[str], None], report: Callabl
     if options.plot is not None:
         output.check_figure(options.plot)
     paths = [str(path) for path in (options.tsv, options.plot, options.json) if path is not None]
-    check_targets(paths, options.force, seekable=[options.plot])
+    inputs = [*options.sequences, options.reference, options.regions, options.labels]
+    check_targets(paths, options.force, seekable=[options.plot], inputs=inputs)
     if options.split is not None and options.labels is None:
         raise UsageError("--split needs --labels: the split is a column of the label table")
     record = read_reference(options.reference)

@@ -19,7 +19,7 @@ def simulate(options: SimulateOptions, say: Callable[[str], None]) -> Simulation
     """Write PREFIX.fasta (.gz), PREFIX.tsv and PREFIX.truth.bed; returns what they hold."""
     fasta = f"{options.output}.fasta" + (".gz" if options.gzip else "")
     paths = fasta, f"{options.output}.tsv", f"{options.output}.truth.bed"
-    check_targets(paths, options.force)
+    check_targets(paths, options.force, inputs=options.sources)
     simulation = draw(options, real_sequences(options))
     texts = [io.StringIO() for _ in paths]
     write_fasta(texts[0], simulation.records)

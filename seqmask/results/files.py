@@ -34,16 +34,24 @@ class Writable(Protocol):
 
 
 def check_targets(
-    paths: Iterable[str | Path | None], force: bool, *, seekable: Iterable[str | Path | None] = ()
+    paths: Iterable[str | Path | None],
+    force: bool,
+    *,
+    seekable: Iterable[str | Path | None] = (),
+    inputs: Iterable[str | Path | None] = (),
 ) -> None:
     """Refuse outputs that cannot be written as asked; call it before any work begins.
 
     paths: every output, None where it is not asked for. seekable: those among them that cannot go to a pipe or device.
-    Raises UsageError (exists without `force`, named twice, a directory, a pipe where a file is needed) or InputError
-    (the directory is missing or not writable).
+    inputs: every file that is read; none of them is ever replaced, under any spelling and whatever `force` says.
+    Raises UsageError (is an input, exists without `force`, named twice, a directory, a pipe where a file is needed) or
+    InputError (the directory is missing or not writable).
     """
     seen: dict[str, str] = {}
+    read = [str(path) for path in inputs if path is not None and not is_straight(path)]
     for path in (str(path) for path in paths if path is not None):
+        if any(_same_file(path, other) for other in read):
+            raise UsageError(f"{path} is an input of this run and would be lost; give the output another name")
         _check_target(path, force)
         key = _identity(path)
         if key in seen and key != os.devnull:
@@ -52,6 +60,13 @@ def check_targets(
     for path in (str(path) for path in seekable if path is not None):
         if is_straight(path):
             raise UsageError(f"HDF5 needs a seekable file, and {path} is none; give it a file name")
+
+
+def _same_file(one: str, other: str) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except (OSError, ValueError):  # one of them is not there
+        return False
 
 
 def _check_target(path: str, force: bool) -> None:

@@ -60,13 +60,16 @@ class Paths:
         texts = {kind: path for kind, path in self.given().items() if kind != HDF5 and not is_straight(path)}
         return {kind: path + SUFFIX for kind, path in texts.items()}
 
-    def check(self, force: bool, *, extras: Iterable[str] = (), resume: bool = False) -> None:
-        """Refuse what cannot be written as asked, before any work. extras: other files that the run writes.
+    def check(
+        self, force: bool, *, extras: Iterable[str] = (), resume: bool = False, inputs: Iterable[str] = ()
+    ) -> None:
+        """Refuse what cannot be written as asked, before any work. extras: other files that the run writes; inputs:
+        those that it reads.
 
         Raises InputError or UsageError, this also where a stopped run would be lost without `force` or `resume`.
         """
         given = self.given()
-        check_targets((*given.values(), *extras), force, seekable=(self.hdf5,))
+        check_targets((*given.values(), *extras), force, seekable=(self.hdf5,), inputs=inputs)
         if resume:
             check_resumable(given)
         elif not force and given and (kept := stopped(next(iter(given.values())))):

@@ -178,6 +178,20 @@ def test_refusals_come_before_the_work(tmp_path: Path) -> None:
     assert names(tmp_path) == ["old"]
 
 
+def test_an_input_is_never_an_output(tmp_path: Path) -> None:
+    """Under no name of its: as it is, through a link, hard or not, and by another path."""
+    read = tmp_path / "read"
+    read.write_bytes(b"precious")
+    (tmp_path / "soft").symlink_to(read)
+    (tmp_path / "hard").hardlink_to(read)
+    for path in (read, tmp_path / "soft", tmp_path / "hard", f"{tmp_path}/../{tmp_path.name}/read"):
+        for force in (False, True):
+            with pytest.raises(UsageError, match="is an input of this run and would be lost"):
+                check_targets([tmp_path / "new", path], force, inputs=["-", None, tmp_path / "no", read])
+    check_targets([tmp_path / "new"], False, inputs=[read])
+    check_targets([os.devnull], False, inputs=[os.devnull])
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_directory_that_is_not_writable(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)

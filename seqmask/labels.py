@@ -165,6 +165,11 @@ class LabelTable:
     def __contains__(self, name: object) -> bool:
         return name in self._rows
 
+    @property
+    def has_splits(self) -> bool:
+        """Whether the table says which split a sequence is of."""
+        return SPLIT_COLUMN in self.columns
+
     def column(self, rank: str) -> list[str]:
         """One column (N,), by its name or its alias."""
         for candidate in (rank, ALIASES.get(rank, rank)):
@@ -205,7 +210,7 @@ class LabelTable:
     def split(self, name: str) -> str:
         """The split of one id, e.g. `train`; empty where the table has no such column."""
         i = self._find(name)
-        return self.columns[SPLIT_COLUMN][i] if SPLIT_COLUMN in self.columns else ""
+        return self.columns[SPLIT_COLUMN][i] if self.has_splits else ""
 
     def select(self, *splits: str) -> list[str]:
         """The ids of some splits, in the order of the table."""

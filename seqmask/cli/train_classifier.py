@@ -114,7 +114,8 @@ def train_classifier(
             report = command(options, reporter.progress, terminal.say)
         if report:  # of several processes the first one has it
             keep(ctx, output)
-            terminal.classifier_table(report)
+            if report["splits"]:
+                terminal.classifier_table(report)
 
     call(run)
 

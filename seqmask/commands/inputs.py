@@ -47,11 +47,17 @@ def read_labelled(
         table = read_labels(labels)
         table.require(ranks)
     splits: dict[str, list[Record]] = {}
+    missing = []
     for record in read([str(path) for path in sequences]):
         check_nucleotides(record)
+        if table is not None and record.name not in table:
+            missing.append(record.name)
+            continue
         split = (table.split(record.name) if table else "") or "train"
         if len(record.sequence) >= shortest or split != "train":
             splits.setdefault(split, []).append(record)
+    if table is not None:
+        table.require_ids(missing)
     return Labelled(table, splits)
 
 
@@ -59,6 +65,12 @@ def of_split(labelled: Labelled, split: str | None, sources: Sequence[Path | str
     """The records of one split, None = of all, split by split; InputError (naming `sources`) where there is none."""
     records = [record for name, found in sorted(labelled.splits.items()) if split in (None, name) for record in found]
     if not records:
+        if split and labelled.table is not None and not labelled.table.has_splits:
+            raise InputError(
+                labelled.table.path,
+                f"no column `split`, so no sequences of split {split!r}",
+                remedy="add the column, or leave out --split",
+            )
         there = ", ".join(sorted(labelled.splits))
         raise InputError(
             ", ".join(map(str, sources)),

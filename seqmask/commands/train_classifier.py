@@ -63,6 +63,13 @@ def train_classifier(options: ClassifierOptions, report: Reporter, say: Say) -> 
     train = training_records(labelled, str(options.labels))
     ranks = fit_ranks(labelled.rows(train), options.ranks, options.min_per_class)
     corpus = Corpus.of([record.sequence for record in train], labelled.encode(train, ranks))
+    if set(labelled.splits) == {"train"}:
+        why = (
+            "names no other split than train"
+            if labelled.table and labelled.table.has_splits
+            else "has no column `split`"
+        )
+        say(f"{options.labels} {why}: all labelled sequences are trained on and nothing is held out to be scored")
     say(f"{len(train)} training sequences; classes: " + ", ".join(f"{r.name} {len(r.classes)}" for r in ranks.ranks))
 
     crossing = options.k if options.crossing and options.k == options.stride > 1 else 0
@@ -97,7 +104,8 @@ def train_classifier(options: ClassifierOptions, report: Reporter, say: Say) -> 
     }
     digest = save_classifier(options.output, network, tokenizer, ranks, settings)
     write_json(options.output / "history.json", thin(history))
-    say("scoring val and test splits")
+    if set(labelled.splits) != {"train"}:
+        say("scoring val and test splits")
     result = splits_report(
         ClassifierModel(network.eval(), tokenizer, ranks, digest, settings), labelled, Engine(device)
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from seqmask.commands.panels import training_panels
 from seqmask.commands.train_classifier import fingerprint
 from seqmask.config import ExplainerOptions, to_json
 from seqmask.errors import InputError, SeqmaskError, UsageError
-from seqmask.evaluation.frontier import AREAS, FEW_AREAS, Point, Wanted, frontier, thresholds_for
+from seqmask.evaluation.frontier import AREAS, FEW_AREAS, SAME_AREA, Point, Wanted, frontier, thresholds_for
 from seqmask.evaluation.scoring import Scorer
 from seqmask.inference.device import autocast, options_of
 from seqmask.inference.engine import Engine
@@ -55,23 +56,25 @@ class Validation:
     wanted: Wanted
     best: list[Point] | None = None
     weights: dict[str, Tensor] | None = None
+    step: int | None = None  # at which the best one was seen; 0 is the start
     log: list[dict[str, Any]] = field(default_factory=list)
 
     def __call__(self, explainer: Explainer, step: int) -> list[Point]:
         """Score the Explainer as it is, a point a track; remember it when it is better than all before."""
         chosen = self.measure(explainer, step, FEW_AREAS)
         if self.best is None or self.wanted.better(chosen, self.best):
-            self.best = chosen
+            self.best, self.step = chosen, step
             self.weights = {name: value.detach().cpu().clone() for name, value in explainer.state_dict().items()}
         return chosen
 
     def stored(self) -> tuple[dict[str, Tensor], Any]:
         """For a checkpoint: the best weights, their points, and the frontiers so far."""
-        return self.weights or {}, {"best": self.best and [asdict(point) for point in self.best], "log": self.log}
+        points = self.best and [asdict(point) for point in self.best]
+        return self.weights or {}, {"best": points, "step": self.step, "log": self.log}
 
     def restore(self, tensors: dict[str, Tensor], data: Any) -> None:
         """Take up what `stored` gave."""
-        self.weights, self.log = tensors or None, data["log"]
+        self.weights, self.log, self.step = tensors or None, data["log"], data.get("step")
         self.best = data["best"] and [Point.of(values) for values in data["best"]]
 
     def measure(
@@ -118,7 +121,7 @@ def train_explainer(
     torch.manual_seed(options.seed)
     before = weights_sha256(model.network)
 
-    train, val, truth = corpora(options, model)
+    train, val, truth = corpora(options, model, say)
     say(f"{len(train)} training sequences, {len(val)} validation sequences")
     tracks = len(model.ranks.ranks) if options.mask_per_rank else 1
     explainer = Explainer.like(model.network, options.layers, tracks, options.target_area).to(device)
@@ -164,6 +167,8 @@ def train_explainer(
         fingerprint(options) | {"classifier_sha256": model.sha256},
         validation,
     )
+    if parts := two_parts(steps, options.effects_share):
+        say(parts)
     if not checkpoints.waiting:
         validate(0)  # the start is a candidate: training has to beat the class activation map
     history = fit(
@@ -185,7 +190,9 @@ def train_explainer(
     return finish(explainer, model, operator, validation, options, history, say)
 
 
-def corpora(options: ExplainerOptions, model: ClassifierModel) -> tuple[Corpus, list[Record], NDArray[np.int64] | None]:
+def corpora(
+    options: ExplainerOptions, model: ClassifierModel, say: Callable[[str], None]
+) -> tuple[Corpus, list[Record], NDArray[np.int64] | None]:
     """Training corpus, validation records, and their true classes (n, R) or None without labels.
 
     Without labels, or without a `val` split, the last tenth of the sequences (at most the limit) is held out.
@@ -198,12 +205,48 @@ def corpora(options: ExplainerOptions, model: ClassifierModel) -> tuple[Corpus, 
         if cut == len(train):
             raise InputError(options.sequences[0], "one sequence", expected="two or more, to train on and to hold out")
         train, val = train[:-cut], train[-cut:]
+        say(f"no sequences of split `val`: the last {cut} training sequences are held out instead")
     if len(val) > options.validation_limit:
         val = [val[i] for i in sorted(rng.choice(len(val), options.validation_limit, replace=False))]
     known = labelled.table is not None
     targets = labelled.encode(train, model.ranks)
     truth = labelled.encode(val, model.ranks) if known else None
     return Corpus.of([record.sequence for record in train], targets), val, truth
+
+
+def two_parts(steps: int, share: float) -> str:
+    """What the steps are for, where they are not all for the same."""
+    fitted = min(math.ceil(share * steps), steps)
+    if not 0 < fitted < steps:
+        return ""
+    return (
+        f"steps 1 to {fitted} fit measured effects of single tokens, the rest draw masks; the loss is another one there"
+    )
+
+
+def verdict(
+    step: int | None, points: Sequence[Point], wanted: Wanted, target_area: float, names: Sequence[str]
+) -> Iterator[str]:
+    """What the stored Explainer should be known for: the step that won, and what its masks do not meet."""
+    if step == 0:
+        yield (
+            "the best of the candidates is the start: training gained nothing over it; "
+            "give more --steps or a higher --learning-rate"
+        )
+    elif step is not None:
+        yield f"the best of the candidates is that of step {step}"
+    for point in points:
+        which = f"mask of {', '.join(names[r] for r in point.ranks)}: "
+        if not wanted.met(point):
+            yield (
+                f"{which}no area up to a half keeps {wanted.kept:g} of the accuracy and leaves at most the majority "
+                f"class's plus {wanted.above_chance:g}; stored is the best trade of the two"
+            )
+        elif point.area > target_area + SAME_AREA:
+            yield (
+                f"{which}area {point.area:.2f} is above --target-area {target_area:g}: "
+                "smaller ones keep too little or leave too much"
+            )
 
 
 def described(point: Point, names: Sequence[str]) -> str:
@@ -231,7 +274,9 @@ def finish(
     round_to_half(explainer)
     chosen = validation.measure(explainer, options.steps, AREAS, CENTRE)
     for point in chosen:
-        say(f"stored: {described(point, model.ranks.names)}")
+        say(f"stored, the area chosen among more of them: {described(point, model.ranks.names)}")
+    for line in verdict(validation.step, chosen, validation.wanted, options.target_area, model.ranks.names):
+        say(line)
     inputs = [*options.sequences, *([options.labels] if options.labels else [])]
     settings = {
         "seqmask_version": version(),

@@ -16,10 +16,10 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from seqmask.commands.train_explainer import train_explainer
+from seqmask.commands.train_explainer import train_explainer, verdict
 from seqmask.config import Compute, ExplainerOptions
 from seqmask.errors import InputError, SeqmaskError
-from seqmask.evaluation.frontier import AREAS, FEW_AREAS, Wanted
+from seqmask.evaluation.frontier import AREAS, FEW_AREAS, Point, Wanted
 from seqmask.evaluation.scoring import Scorer
 from seqmask.inference.engine import Engine
 from seqmask.models.checkpoint import CLASSIFIER_FILES, load_classifier, load_model, save_classifier
@@ -69,6 +69,61 @@ def explain(run: Run, data: tuple[Path, Path], classifier: Path, output: Path, *
 
 def read_json(path: Path) -> Any:
     return json.loads(path.read_text())
+
+
+def test_a_table_without_splits(run: Run, data: tuple[Path, Path], tmp_path: Path) -> None:
+    """Everything is trained on, and that is said; a table of no splits is not printed."""
+    lines = [line.rsplit("\t", 1)[0] for line in data[1].read_text().splitlines()]
+    (tmp_path / "bare.tsv").write_text("\n".join(lines) + "\n")
+    done = classify(run, (data[0], tmp_path / "bare.tsv"), tmp_path / "classifier")
+    assert done.code == 0, done.err
+    assert "bare.tsv has no column `split`: all labelled sequences are trained on and nothing is held out" in done.err
+    assert f"{TRAIN + VAL} training sequences" in done.err
+    assert "accuracy on whole sequences" not in done.err
+    assert read_json(tmp_path / "classifier" / "report.json")["splits"] == {}
+
+
+def point(area: float, kept: float, removed: float, ranks: tuple[int, ...] = (0,)) -> Point:
+    return Point(0.5, area, ranks, (kept,) * len(ranks), (removed,) * len(ranks), (0.4,) * len(ranks))
+
+
+class TestVerdict:
+    """What is said of the stored Explainer at the end."""
+
+    @pytest.mark.parametrize(
+        ("step", "stored", "said"),
+        [
+            (50, point(0.2, 1.0, 0.4), [r"best .* is that of step 50"]),
+            (0, point(0.2, 1.0, 0.4), [r"the start: training gained nothing over it; .*--steps .*--learning-rate"]),
+            (None, point(0.2, 1.0, 0.4), []),
+            (None, point(0.3, 1.0, 0.4), [r"mask of phylum: area 0.30 is above --target-area 0.2: "]),
+            (None, point(0.2, 0.9, 0.4), [r"mask of phylum: no area up to a half keeps 0.97 .* plus 0.05; "]),
+            (None, point(0.4, 1.0, 0.6, (0, 1)), [r"mask of phylum, genus: no area"]),
+        ],
+    )
+    def test_lines(self, step: int | None, stored: Point, said: list[str]) -> None:
+        lines = list(verdict(step, [stored], Wanted(0.97), 0.2, ["phylum", "genus"]))
+        assert len(lines) == len(said)
+        assert all(re.search(pattern, line) for pattern, line in zip(said, lines, strict=True)), lines
+
+    def test_the_step_is_that_of_the_candidate_that_won(
+        self, run: Run, data: tuple[Path, Path], classifier: Path, tmp_path: Path
+    ) -> None:
+        done = explain(run, data, classifier, tmp_path / "model", "--learning-rate", 0)
+        assert done.code == 0, done.err
+        assert "the best of the candidates is the start" in done.err  # at rate 0 all of them are the start
+
+    @pytest.mark.parametrize(("share", "last"), [(0.5, 2), (0.6, 3), (0, None), (1, None)])
+    def test_the_two_parts_are_announced(
+        self, run: Run, data: tuple[Path, Path], classifier: Path, tmp_path: Path, share: float, last: int | None
+    ) -> None:
+        """As many steps as log the first part's loss."""
+        done = explain(run, data, classifier, tmp_path / "model", "--effects-share", share)
+        assert done.code == 0, done.err
+        history = read_json(tmp_path / "model" / "explainer-history.json")
+        assert sum("effects" in row for row in history) == (last if last is not None else 4 * share)
+        found = re.search(r"steps 1 to (\d+) fit measured effects of single tokens, the rest draw masks", done.err)
+        assert (found and int(found[1])) == last
 
 
 class TestExplainer:
@@ -167,6 +222,7 @@ class TestExplainer:
         done = run("train-explainer", data[0], "-c", classifier, "-o", tmp_path / "model", *QUICK)
         assert done.code == 0, done.err
         assert "101 training sequences, 11 validation sequences" in done.err
+        assert "no sequences of split `val`: the last 11 training sequences are held out instead" in done.err
         assert load_model(tmp_path / "model").threshold == 0.5
 
 

@@ -22,7 +22,7 @@ def convert(options: ConvertOptions, say: Callable[[str], None]) -> None:
         raise UsageError("nothing to write: give --bedgraph, --bigwig, --tokens, --logo or --modisco")
     if (options.logo or arrays) and not options.sequences:
         raise UsageError("--logo and --modisco need --sequences: the files that were masked; HDF5 holds no sequences")
-    check_targets(paths, options.force)
+    check_targets(paths, options.force, inputs=[options.source, *options.sequences])
     for path in filter(None, [options.bigwig, *arrays]):
         if is_straight(path):
             raise UsageError(f"bigWig and npz need a seekable file, and {path} is none; give it a file name")
@@ -40,7 +40,9 @@ def convert(options: ConvertOptions, say: Callable[[str], None]) -> None:
                 to.write_bigwig(target, results, column, names)
         if arrays:
             _arrays(arrays, results, options, column)
-        say(f"{results.n_records} records, {results.n_tokens} tokens; wrote {', '.join(filter(None, paths))}")
+        sizes = [len(record.spans) for record in to.tokens(results, names)] if names else []
+        records, tokens = (len(sizes), sum(sizes)) if names else (results.n_records, results.n_tokens)
+        say(f"{records} records, {tokens} tokens; wrote {', '.join(filter(None, paths))}")
 
 
 def _text(path: str, write: Callable[[Sink], None]) -> None:

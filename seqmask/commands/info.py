@@ -18,7 +18,7 @@ from seqmask.sequences.explanations import Status
 def info(what: str) -> dict[str, Any]:
     """A JSON-ready description of a model directory, a model that ships, or an HDF5 file of `seqmask mask`.
 
-    A name that ships wins over a file of that name, as with `--model`. Raises InputError, or SeqmaskError for nothing.
+    A name that ships wins over a file of that name, as with `--model`. Raises InputError, or UsageError for nothing.
     """
     if what not in names() and Path(what).is_file():
         return results(what)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqmask.commands.inputs import listed
-from seqmask.commands.portion import plan, portion, share_of
+from seqmask.commands.portion import part_of, plan, portion, share_of
 from seqmask.commands.report import mask_report, small_files
 from seqmask.commands.resuming import decisive, kept, recovery
 from seqmask.commands.target import by_rank, named_classes
@@ -31,7 +31,7 @@ from seqmask.results.predictions import VERDICTS
 from seqmask.results.writer import Outputs, Paths, Style
 from seqmask.sequences.explanations import Explanations, Status
 from seqmask.sequences.meter import Meter
-from seqmask.sequences.records import read
+from seqmask.sequences.records import check_inputs, read
 from seqmask.version import version
 
 
@@ -87,7 +87,10 @@ def mask(options: MaskOptions, say: Callable[[str], None], report: Callable[[Tal
         say("the stopped run had come to its end: its outputs have their names now")
         return Tally()
     reads = [*options.reads, *listed(options.infile_list)]
-    paths.check(options.force, extras=small_files(options), resume=options.resume)
+    listing = [options.infile_list] if options.infile_list else []
+    paths.check(options.force, extras=small_files(options), resume=options.resume, inputs=[*reads, *listing])
+    check_inputs(reads)
+    part = part_of(options.shard, reads) if options.shard else None
     directory = resolve(options.model)
     model, engine = load(directory, options.compute)
     tau = model.threshold if options.threshold is None else options.threshold
@@ -101,7 +104,7 @@ def mask(options: MaskOptions, say: Callable[[str], None], report: Callable[[Tal
     facts = metadata(model, engine, tau, options.seed, target)
     frames = options.frames or model.frames
     run = decisive(facts, options, frames)
-    shard = plan(options.shard, reads, model.classifier, options.overlap, frames, run) if options.shard else None
+    shard = plan(*part, reads, model.classifier, options.overlap, frames, run) if part else None
     if shard is not None:
         say(f"shard {shard.name}: records {shard.start} to {shard.stop} of {shard.total}")
         facts["shard"] = shard.to_json()
@@ -168,7 +171,10 @@ def remarks(outputs: Outputs, ranks: Sequence[str], min_confidence: float) -> It
         counts = ", ".join(f"{name} {n}" for name, n in zip(ranks, outputs.unclassified.tolist(), strict=True))
         yield f"unclassified, confidence below {min_confidence:g}: {counts}"
     if outputs.inconsistent:
-        yield f"{outputs.inconsistent} records with classes that never stand together in the training labels"
+        yield (
+            f"{outputs.inconsistent} records with classes that never stand together in the training labels: "
+            "at most one of them is right (column inconsistent of the TSV)"
+        )
 
 
 def load(directory: Any, compute: Compute) -> tuple[Model, Engine]:

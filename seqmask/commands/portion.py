@@ -17,17 +17,26 @@ from seqmask.sequences.records import Record, checked, read
 from seqmask.sequences.source import STDIN
 
 
-def plan(
-    text: str, reads: Sequence[str], model: ClassifierModel, overlap: int, frames: int, run: Mapping[str, Any]
-) -> Shard:
-    """The shard I/N of the input, which is read once to count its pools: a shard is some of them, one after the other.
-
-    run: what else the results depend on. Raises UsageError for what is no shard, and for standard input, which cannot
-    be read twice.
-    """
+def part_of(text: str, reads: Sequence[str]) -> tuple[int, int]:
+    """I and N of `--shard I/N`. Raises UsageError for what is no shard, and for input that cannot be read twice."""
     number, of = parse(text)
     if STDIN in reads:
         raise UsageError("--shard reads its input twice, to count it first: name files instead of standard input")
+    return number, of
+
+
+def plan(
+    number: int,
+    of: int,
+    reads: Sequence[str],
+    model: ClassifierModel,
+    overlap: int,
+    frames: int,
+    run: Mapping[str, Any],
+) -> Shard:
+    """Shard `number` of `of` of the input, which is read once to count its pools: a shard is some of them, one after
+    the other. run: what else the results depend on.
+    """
     digest, edges = "", [0]
     for _, group in grouped(enumerate(read(reads)), model, overlap, frames):
         edges.append(edges[-1] + len(group))

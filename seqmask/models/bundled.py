@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 
-from seqmask.errors import SeqmaskError
+from seqmask.errors import UsageError
 
 DIRECTORY = Path(__file__).parent / "shipped"
 
@@ -18,14 +19,16 @@ def resolve(model: str) -> Path:
     """The directory of a model: a path that exists, or the name of a model that ships.
 
     A name without a path separator that ships wins over a directory of that name: `./genomes` is always a path.
-    Raises SeqmaskError naming what there is.
+    Raises UsageError naming what there is.
     """
     if model in names():
         return DIRECTORY / model
     path = Path(model)
     if path.is_dir():
-        return path
+        return path if path.name not in ("", "..") else path.resolve()  # of `.` messages would have no name
     shipped = ", ".join(names()) or "none"
-    raise SeqmaskError(
+    near = difflib.get_close_matches(model.casefold(), names(), 1)
+    raise UsageError(
         f"unknown model {model!r}: no such directory, and no model of that name ships (shipped: {shipped})"
+        + (f"; did you mean {near[0]!r}?" if near else "")
     )

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from seqmask.errors import InputError, SeqmaskError
+from seqmask.errors import InputError, SeqmaskError, UsageError
 from seqmask.results.files import Target, Writable
 from seqmask.results.reader import Results
 from seqmask.results.text import cell, encode
@@ -64,9 +64,9 @@ def tokens(results: Results, names: Collection[str] = ()) -> Iterator[Tokens]:
 
 
 def track_of(results: Results, rank: str | None) -> int:
-    """Column of the importance that belongs to a rank, None = the finest. Raises InputError for an unknown rank."""
+    """Column of the importance that belongs to a rank, None = the finest. Raises UsageError for an unknown rank."""
     if rank is not None and rank not in results.ranks.names:
-        raise InputError(results.path, f"no rank {rank!r}", expected=f"one of {', '.join(results.ranks.names)}")
+        raise UsageError(f"--rank {rank}: no such rank in {results.path}; expected {', '.join(results.ranks.names)}")
     index = len(results.ranks.names) - 1 if rank is None else results.ranks.names.index(rank)
     return min(index, results.tracks - 1)
 

@@ -43,11 +43,16 @@ def read(paths: Sequence[str | Path], watch: Callable[[BinaryIO], None] = lambda
     watch: see `source.open_source`.
     """
     names = [str(path) for path in paths]
+    check_inputs(names)
+    return _read_all(names, watch)
+
+
+def check_inputs(names: Sequence[str]) -> None:
+    """Raise an `InputError` where a file is not there or may not be read, or standard input is named twice."""
     if names.count(STDIN) > 1:
         raise InputError(STDIN, "standard input is named twice", remedy="name it once")
     for name in names:
         check_readable(name)
-    return _read_all(names, watch)
 
 
 def check_nucleotides(record: Record) -> None:

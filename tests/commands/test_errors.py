@@ -59,7 +59,53 @@ def test_a_missing_second_file_is_met_before_any_work(run: Run, few: Path, tiny_
 
 
 def test_unknown_model(run: Run, few: Path) -> None:
-    check(run("mask", "-q", few, "-m", "nowhere/none"), 1, "unknown model 'nowhere/none'.*shipped: ")
+    check(run("mask", "-q", few, "-m", "nowhere/none"), 2, "unknown model 'nowhere/none'.*shipped: ")
+    check(run("mask", "-q", few, "-m", "Genome"), 2, "unknown model 'Genome'.*; did you mean 'genomes'")
+
+
+def test_a_model_here_has_a_name(run: Run, few: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tiny_model)
+    assert f"; model {tiny_model.name}, tau" in run("mask", few, "-m", ".", "--bed", "-").err
+
+
+def test_before_the_model_is_loaded(run: Run, few: Path, tmp_path: Path) -> None:
+    """What is wrong with the input or the shard is said at once: here there is no model at all."""
+    for arguments, code, message in (
+        ((tmp_path / "none",), 1, "none: no such file"),
+        ((few, "--shard", "3/2"), 2, "--shard 3/2: expected I/N"),
+        (("-", "--shard", "1/2"), 2, "--shard reads its input twice"),
+    ):
+        check(run("mask", "-q", *arguments, "-m", tmp_path), code, message)
+
+
+@pytest.mark.parametrize(
+    ("command", "source", "options"),
+    [
+        ("mask", "x.fasta", ("-o", "{tmp}/x")),
+        ("mask", "x.fasta", ("--bed", "{tmp}/x.fasta")),
+        ("mask", "x.tsv", ("--infile-list", "{tmp}/x.fasta", "--tsv", "{tmp}/x.tsv")),
+        ("mask", "x.tsv", ("--infile-list", "{tmp}/x.fasta", "--tsv", "{tmp}/x.fasta")),
+        ("merge", "x.tsv", ("{tmp}/x.fasta", "-o", "{tmp}/x.fasta")),
+        ("convert", "x.h5", ("--tokens", "{tmp}/x.h5")),
+        ("convert", "x.h5", ("--logo", "{tmp}/x.fasta", "-s", "{tmp}/x.fasta")),
+        ("evaluate", "x.fasta", ("--json", "{tmp}/x.fasta")),
+        ("evaluate", "x.fasta", ("--json", "{tmp}/x.tsv", "--labels", "{tmp}/x.tsv")),
+        ("profile", "x.fasta", ("--reference", "{tmp}/x.h5", "--tsv", "{tmp}/x.h5")),
+        ("simulate", None, ("--background", "{tmp}/x.fasta", "-o", "{tmp}/x")),
+    ],
+)
+def test_an_input_is_not_overwritten(
+    run: Run, few: Path, tmp_path: Path, command: str, source: str | None, options: tuple[str, ...]
+) -> None:
+    """--force replaces what an earlier run has written, never what this one reads."""
+    for name in ("x.fasta", "x.tsv", "x.h5"):
+        shutil.copy(few, tmp_path / name)
+    sources = () if source is None else (tmp_path / source,)
+    given = [text.format(tmp=tmp_path) for text in options]
+    check(run(command, *sources, *given, "--force", "-q"), 2, "x\\.[a-z0-9]+ is an input of this run and would be lost")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {
+        name: few.read_bytes() for name in ("x.fasta", "x.tsv", "x.h5")
+    }
 
 
 def test_a_model_that_is_not_one(run: Run, few: Path, tiny_model: Path, tmp_path: Path) -> None:
@@ -124,7 +170,14 @@ def two(tmp_path: Path) -> Path:
     ("table", "options", "code", "pattern"),
     [
         ("id\tphylum\tgenus\na\tx\ty\nb\tx\ty\n", (), 1, "table.tsv: no column 'superkingdom'; expected one of phylum"),
-        (LABELS + "a\tBacteria\tx\ty\ttest\n", (), 1, "table.tsv: no label for sequence 'b'; add it"),
+        (LABELS + "a\tBacteria\tx\ty\ttest\n", (), 1, "table.tsv: no label for 1 sequence: 'b'; add"),
+        (LABELS + "c\tBacteria\tx\ty\ttest\n", (), 1, "table.tsv: no label for 2 sequences: 'a', 'b'; add"),
+        (
+            "id\tsuperkingdom\tphylum\tgenus\na\tBacteria\tx\ty\nb\tBacteria\tx\ty\n",
+            ("--split", "val"),
+            1,
+            "table.tsv: no column `split`, so no sequences of split 'val'; add the column, or leave out --split",
+        ),
         (
             LABELS + "a\tBacteria\tx\ty\ttest\nb\tBacteria\tx\t\tval\n",
             ("--split", "tset"),
@@ -135,7 +188,7 @@ def two(tmp_path: Path) -> Path:
         ("a\tb\n", (), 1, "no id column"),
         (None, (), 1, "table.tsv: no such file"),
     ],
-    ids=["rank", "id", "split", "empty", "header", "missing"],
+    ids=["rank", "id", "ids", "no split", "split", "empty", "header", "missing"],
 )
 def test_label_tables_that_do_not_fit(
     run: Run,

@@ -50,13 +50,13 @@ def test_info_of_results(run: Run, masked: Path, tiny_model: Path) -> None:
 
 
 def test_info_of_something_else(run: Run, few: Path, tmp_path: Path) -> None:
-    for what, message in (
-        (few, "cannot be opened as HDF5; expected a seqmask-hdf5 file"),
-        (tmp_path, "no classifier.json; expected a directory that seqmask"),
-        (tmp_path / "none", "unknown model"),
+    for what, code, message in (
+        (few, 1, "cannot be opened as HDF5; expected a seqmask-hdf5 file"),
+        (tmp_path, 1, "no classifier.json; expected a directory that seqmask"),
+        (tmp_path / "none", 2, "unknown model"),
     ):
         done = run("info", what)
-        assert (done.code, done.out) == (1, b"")
+        assert (done.code, done.out) == (code, b"")
         assert message in done.err
 
 
@@ -108,7 +108,8 @@ def test_convert(run: Run, masked: Path, reads: Path, tmp_path: Path) -> None:
     windows = sum(-(-lengths[name] // 100) for name in ("read001", "read007"))
     assert hot["arr_0"].shape == score["arr_0"].shape == (windows, 4, 100)
     assert hot["ids"].tolist() == score["ids"].tolist()
-    done = run("convert", source, "--tokens", "-", "--record", "read007", "-q")
+    done = run("convert", source, "--tokens", "-", "--record", "read007")
+    assert done.err.startswith(f"1 records, {len(done.text.splitlines()) - 1} tokens; wrote -")
     assert done.text == "".join(
         line for line in (tmp_path / "x.tsv").read_text().splitlines(keepends=True) if not line.startswith("read001\t")
     )
@@ -119,7 +120,7 @@ def test_convert_refuses(run: Run, masked: Path, few: Path, tmp_path: Path) -> N
         ((), 2, "nothing to write: give --bedgraph"),
         (("--logo", "-"), 2, "--logo and --modisco need --sequences"),
         (("--bigwig", "-"), 2, "bigWig and npz need a seekable file, and - is none"),
-        (("--bedgraph", "-", "--rank", "class"), 1, "no rank 'class'; expected one of superkingdom"),
+        (("--bedgraph", "-", "--rank", "class"), 2, "--rank class: no such rank in"),
         (("--bedgraph", tmp_path / "x", "--record", "nobody"), 1, "no record 'nobody'"),
         (("--logo", tmp_path / "x", "-s", few), 1, "no more records; expected"),
     ):

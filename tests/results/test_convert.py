@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from seqmask.errors import InputError
+from seqmask.errors import InputError, UsageError
 from seqmask.labels import Ranks
 from seqmask.results import convert
 from seqmask.results.files import Target
@@ -234,7 +234,7 @@ def test_unknown_names(file: str) -> None:
     with read(file) as results:
         with pytest.raises(InputError, match="no record 'nobody'"):
             list(convert.tokens(results, {"nobody", "read1"}))
-        with pytest.raises(InputError, match="no rank 'class'; expected one of superkingdom, genus"):
+        with pytest.raises(UsageError, match=r"--rank class: no such rank in .*; expected superkingdom, genus"):
             convert.track_of(results, "class")
         assert (convert.track_of(results, None), convert.track_of(results, "superkingdom")) == (0, 0)
 

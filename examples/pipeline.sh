@@ -16,8 +16,9 @@ seqkit seq -m 300 "$reads" | seqmask mask -q - | seqkit stats -T -
 echo "== records of which at least 30 % is kept, by the annotation in the header"
 seqkit grep -n -r -p 'seqmask=kept:(0\.[3-9]|1\.)' "$out/reads.fasta" | seqkit stats -T -
 
-echo "== kept stretches less than 20 nt apart, merged, as sequences"
-sort -k1,1 -k2,2n "$out/reads.bed" | bedtools merge -d 20 -c 5 -o mean -i - > "$out/merged.bed"
+echo "== kept stretches of genus less than 20 nt apart, merged, as sequences"
+# one rank: each may have a mask of its own, and merging would join the lines of all
+awk '$4 ~ /^genus:/' "$out/reads.bed" | sort -k1,1 -k2,2n | bedtools merge -d 20 -c 5 -o mean -i - > "$out/merged.bed"
 awk -F '\t' '{ n += $3 - $2 } END { print NR, "stretches,", n + 0, "nt" }' "$out/merged.bed"
 seqkit seq "$reads" > "$out/plain.fasta"
 bedtools getfasta -fi "$out/plain.fasta" -bed "$out/merged.bed" | seqkit stats -T -

@@ -1,7 +1,9 @@
 # Works on a fresh machine with python3 (3.11 or newer), make and git. `make help` lists the targets.
 PYTHON ?= python3
-# The CPU build is enough for the tests and the demo; choose another one with `make setup TORCH="torch==..."`.
+# Another version: `make setup TORCH="torch==..."`. From PyPI it brings CUDA libraries on Linux; the CPU build is enough for
+# the tests and the demo: `make setup TORCH_INDEX=https://download.pytorch.org/whl/cpu`.
 TORCH ?= torch==2.13.0
+TORCH_INDEX ?=
 VENV ?= .venv
 JOBS ?= 2
 # What `make setup` installs beside seqmask: the tests need dev; docs, workflow and release are for the rest of the check.
@@ -29,7 +31,7 @@ python:
 $(READY): pyproject.toml | python
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet "$(TORCH)"
+	$(BIN)/python -m pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$(TORCH)"
 	$(BIN)/python -m pip install --quiet --editable ".[$(EXTRAS)]"
 	@touch $@
 

@@ -23,6 +23,11 @@ class UsageError(SeqmaskError):
     exit_code = 2
 
 
+def install(extra: str) -> str:
+    """What to do where an optional package is missing; extra: its name in pyproject.toml."""
+    return f"not released on PyPI yet: in a clone of seqmask, pip install '.[{extra}]'"
+
+
 class InputError(SeqmaskError):
     """A file does not hold what it should: says where, what was found and expected, and what to do."""
 

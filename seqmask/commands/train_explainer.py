@@ -69,7 +69,7 @@ class Validation:
 
     def stored(self) -> tuple[dict[str, Tensor], Any]:
         """For a checkpoint: the best weights, their points, and the frontiers so far."""
-        points = self.best and [asdict(point) for point in self.best]
+        points = None if self.best is None else [asdict(point) for point in self.best]
         return self.weights or {}, {"best": points, "step": self.step, "log": self.log}
 
     def restore(self, tensors: dict[str, Tensor], data: Any) -> None:

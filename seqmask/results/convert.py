@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from seqmask.errors import InputError, SeqmaskError, UsageError
+from seqmask.errors import InputError, SeqmaskError, UsageError, install
 from seqmask.results.files import Target, Writable
 from seqmask.results.reader import Results
 from seqmask.results.text import cell, encode
@@ -101,7 +101,7 @@ def write_bigwig(target: Target, results: Results, column: int, names: Collectio
     try:
         import pybigtools
     except ImportError as error:
-        raise SeqmaskError("bigWig needs pybigtools: pip install 'seqmask-xai[bigwig]'") from error
+        raise SeqmaskError(f"bigWig needs pybigtools; {install('bigwig')}") from error
     sizes: dict[str, int] = {}
     covered = False
     for record in tokens(results, names):

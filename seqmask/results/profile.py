@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seqmask.errors import UsageError
+from seqmask.errors import UsageError, install
 from seqmask.results.text import cell, encode
 
 COLUMNS = (
@@ -47,7 +47,7 @@ def check_figure(path: Path) -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
-        raise UsageError("a figure needs matplotlib: pip install 'seqmask-xai[plot]'") from error
+        raise UsageError(f"a figure needs matplotlib; {install('plot')}") from error
 
 
 def figure(

@@ -93,4 +93,4 @@ def test_a_missing_package_is_a_usage_error(run: Run, few: Path, monkeypatch: py
     done = run("evaluate", few, "--rivals", "ig")
     assert done.code == 2
     assert done.err.count("\n") == 1
-    assert "pip install seqmask-xai[rivals]" in done.err
+    assert "in a clone of seqmask, pip install '.[rivals]'" in done.err

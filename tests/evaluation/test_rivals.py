@@ -129,7 +129,9 @@ def test_bad_names(names: str, message: str) -> None:
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UsageError, match=r"lime and shap not installed.* pip install seqmask-xai\[rivals\]$"):
+    with pytest.raises(
+        UsageError, match=r"lime and shap not installed; .*in a clone of seqmask, pip install '\.\[rivals\]'$"
+    ):
         parse("lime-100,shap,occlusion")
     assert len(parse("occlusion,rollout,random")) == 3, "these need no package"
 

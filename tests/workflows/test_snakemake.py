@@ -62,7 +62,7 @@ def test_four_shards_are_one_run(bash: Bash, peer: Peer, tiny_model: Path, reads
         SOURCE_DATE_EPOCH=0,
         XDG_CACHE_HOME=reads.parent / "cache",
     )
-    masks = reads.parent / "masks"
+    masks = reads.parent / config["outdir"]
     for kind in ("fasta", "bed", "tsv"):
         assert (masks / f"some.reads.{kind}").read_bytes() == (reads.parent / f"whole.{kind}").read_bytes()
     whole = content(reads.parent / "whole.h5")

@@ -6,7 +6,7 @@ import importlib.util
 import re
 from dataclasses import dataclass
 
-from seqmask.errors import UsageError
+from seqmask.errors import UsageError, install
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +57,7 @@ def parse(names: str) -> tuple[Rival, ...]:
     packages = sorted({METHODS[rival.kind].package for rival in found.values()} - {""})
     missing = [package for package in packages if importlib.util.find_spec(package) is None]
     if missing:
-        raise UsageError(
-            f"--rivals {names}: {' and '.join(missing)} not installed; install with: pip install seqmask-xai[rivals]"
-        )
+        raise UsageError(f"--rivals {names}: {' and '.join(missing)} not installed; {install('rivals')}")
     return tuple(found.values())
 
 

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from seqmask.config import ClassifierOptions
+from seqmask.models.encoders import SIZES, configuration
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
 BLOCK = re.compile(r"^```bash\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -27,6 +30,18 @@ def test_tutorial(page: Path, bash: Bash, peer: Peer, tmp_path: Path) -> None:
             peer(name)
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     bash(text)
+
+
+def test_the_table_of_sizes() -> None:
+    """That of the classifiers that `--size` can make, the default named."""
+    text = (ROOT / "docs" / "tutorials" / "train.md").read_text()
+    told = re.findall(r"^\| `(\w+)` \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|$", text, re.MULTILINE)
+    keys = ("num_hidden_layers", "hidden_size", "num_attention_heads", "intermediate_size")
+    made = {size: configuration(size, 4096, 256) for size in SIZES}
+    assert [(name, tuple(map(int, row))) for name, *row in told] == [
+        (size, tuple(config[key] for key in keys)) for size, config in made.items()
+    ]
+    assert f"(`{ClassifierOptions().size}` is the default)" in text
 
 
 def test_pages_in_the_menu() -> None:

@@ -70,6 +70,7 @@ BASE = Settings(
     },
     {
         "target_area": 0.3,
+        "effects_share": 0.6,
         "steps": 300,
         "batch_tokens": 3072,
         "min_crop": 240,
@@ -82,10 +83,10 @@ SPARSE = {"target_area": 0.15}  # a little above the share of the sequence that 
 TASKS = {
     "one": Settings({"max_instances": 2}, {}, SPARSE),
     "several": Settings({"max_instances": 2}),
-    "and": Settings({"max_instances": 1}, {}, SPARSE),
+    "and": Settings({"max_instances": 1}, {"steps": 800}, SPARSE),
     "order": Settings(
         {"max_instances": 1, "length": 120, "length_spread": 20},
-        {"steps": 500, "max_tokens": 24, "min_crop": 144},
+        {"steps": 600, "learning_rate": 6e-3, "max_tokens": 24, "min_crop": 144},
         {"min_crop": 144},
     ),
     "decoys": Settings({"max_instances": 2}, {}, SPARSE),

@@ -47,8 +47,12 @@ class Embeddings(nn.Module):
 
     def forward(self, input_ids: Tensor) -> Tensor:
         """States (B, T, D) of ids (B, T) int64, all of type 0."""
-        words = self.word_embeddings(input_ids) + self.token_type_embeddings.weight[0]
-        states: Tensor = self.LayerNorm(words + self.position_embeddings.weight[: input_ids.shape[1]])
+        return self.finish(self.word_embeddings(input_ids))
+
+    def finish(self, words: Tensor) -> Tensor:
+        """States (B, T, D) of word embeddings (B, T, D)."""
+        words = words + self.token_type_embeddings.weight[0]
+        states: Tensor = self.LayerNorm(words + self.position_embeddings.weight[: words.shape[1]])
         return self.dropout(states)  # type: ignore[no-any-return]
 
 

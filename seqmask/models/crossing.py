@@ -43,16 +43,34 @@ class CrossingEmbedding(nn.Embedding):
         weights = there.to(self.weight.dtype)
         if self.visible is not None:
             weights = weights * self._neighbours_shown(self.visible.to(weights.dtype))
-        weights = weights * self.k**-0.5
+        return self._sum_places(kmers, weights * self.k**-0.5, range(self.k))
+
+    def parts(self, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What each embedding is the sum of, (B, T, D) each: the k-mers that reach into the token before, the token
+        itself, those that reach into the token after. ids (B, T) int64, all shown.
+        """
+        kmers, there = crossing_kmers(ids, self.k)
+        weights = there.to(self.weight.dtype) * self.k**-0.5
+        own = self.k // 2
+        places = (range(own), range(own, own + 1), range(own + 1, self.k))
+        before, token, after = (self._sum_places(kmers, weights, of) for of in places)
+        return before, token, after
+
+    def _sum_places(self, kmers: Tensor, weights: Tensor, places: range) -> Tensor:
+        """Weighted sums (B, T, D) over some places of k-mers and weights (B, T, k), each by its phase."""
+        if not places:
+            return self.weight.new_zeros(*kmers.shape[:2], self.weight.shape[1])
         if self.phases is None:
-            return self._sum(kmers, weights)
+            part = slice(places.start, places.stop)
+            return self._sum(kmers[..., part], weights[..., part])
         count = len(self.phases)
-        return torch.stack(
-            [
-                self._sum(kmers[..., i::count], weights[..., i::count]) * self.phases[i]
-                for i in range(min(count, self.k))
-            ]
-        ).sum(dim=0)
+        found = []
+        for phase in range(count):
+            first = places.start + (phase - places.start) % count
+            if first < places.stop:
+                part = slice(first, places.stop, count)
+                found.append(self._sum(kmers[..., part], weights[..., part]) * self.phases[phase])
+        return torch.stack(found).sum(dim=0)
 
     def _sum(self, kmers: Tensor, weights: Tensor) -> Tensor:
         """Weighted sums (B, T, D) over the last axis of k-mers and weights (B, T, n)."""

@@ -10,9 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from seqmask.models.bert import Embeddings
 from seqmask.models.classifier import Classifier
+from seqmask.models.crossing import CrossingEmbedding
 from seqmask.models.encoders import build
+from seqmask.sequences.tokens import MASK
 
+# Weights, at the start, of a rank's readings of a token: see `_readings`. Found by regression on measured effects
+# (docs/decisions/0008)
+START = (0.15, 0.1, 0.9, 0.3)
 CENTRE = 0.5  # the threshold of a centred Explainer
 LOGIT_BOUND = 5.0  # a saturated sigmoid has no gradient: an all-ones start at +-12 never moves
 
@@ -20,9 +26,11 @@ LOGIT_BOUND = 5.0  # a saturated sigmoid has no gradient: an all-ones start at +
 class Explainer(nn.Module):
     """Token ids to keep-logits; sigmoid(logit) is the probability that a token is kept.
 
-    A token's logit is a mix of how much its state points towards the explained class of each rank, and of a linear
-    reading of the state. The first part is a class activation map (Zhou et al. 2016) and is what the Explainer starts
-    as (`like`); training on sampled masks then moves everything.
+    A token's logit is a mix of how much it points towards the explained class of each rank, and of a linear reading of
+    its state. Pointing is read at three places: the token's state (a class activation map, Zhou et al. 2016), what
+    hiding the token changes in the embeddings, its neighbours' included, and what the token's embedding is when it
+    alone is shown. With these the Explainer starts (`like`) near the measured effects of tokens; training then moves
+    everything.
 
     config: the encoder's JSON configuration. sizes: classes a rank (R ranks, C in all). tracks: 1 for a mask shared by
     all ranks, R for one a rank.
@@ -36,11 +44,13 @@ class Explainer(nn.Module):
         self.query = nn.Linear(width, sum(sizes))
         ranks = len(self.sizes)
         own = torch.ones(1, ranks) / ranks if tracks == 1 else torch.eye(ranks)
-        self.mix = nn.Parameter(own.repeat_interleave(2, dim=1))  # (tracks, 2 R)
+        self.mix = nn.Parameter(torch.kron(own, torch.tensor([START])))  # (tracks, 4 R)
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, tracks)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
+        self._embedded: Tensor | None = None
+        self.encoder.embeddings.register_forward_hook(self._keep)  # type: ignore[union-attr]
 
     @classmethod
     def like(cls, classifier: Classifier, layers: int = 0, tracks: int = 1, area: float = 0.5) -> Explainer:
@@ -78,28 +88,63 @@ class Explainer(nn.Module):
         """
         hidden = self.encoder(input_ids=ids, attention_mask=attention).last_hidden_state.float()
         with torch.autocast(device_type=hidden.device.type, enabled=False):
-            logits = self._activation(hidden, attention, classes) @ self.mix.T + self.head(self.norm(hidden))
+            taken, alone = self._evidence(ids)
+            readings = self._readings(hidden, taken.float(), alone.float(), attention, classes)
+            logits = readings @ self.mix.T + self.head(self.norm(hidden))
         # tanh keeps a gradient beyond the bound where a hard clamp has none
         bounded: Tensor = LOGIT_BOUND * torch.tanh(logits / LOGIT_BOUND)
         return bounded
 
-    def _activation(self, hidden: Tensor, attention: Tensor, classes: Tensor | None) -> Tensor:
-        """How much each token speaks for the explained classes (B, T, 2 R), of unit variance within a sequence.
+    def _keep(self, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        self._embedded = output
 
-        Two readings a rank: against the mean class, and against the classes that compete for this sequence.
+    def _evidence(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """What hiding each token takes out of the embeddings, and what it gives when shown alone, (B, T, D) each.
+
+        Where k-mers cross into neighbours, hiding a token changes three embeddings; elsewhere only its own. Less what a
+        hidden token has.
+        """
+        full, self._embedded = self._embedded, None
+        assert full is not None
+        embeddings = self.encoder.embeddings
+        if not isinstance(embeddings, Embeddings):
+            return full, full
+        words = embeddings.word_embeddings
+        taken = full - embeddings.finish(words(torch.full_like(ids[:1], MASK)))
+        if not isinstance(words, CrossingEmbedding):
+            return taken, taken
+        before, own, after = words.parts(ids)
+        alone = taken + embeddings.finish(own) - full
+        # of the token after it, what reaches back; of the token before it, what reaches on
+        back, on = full - embeddings.finish(own + after), full - embeddings.finish(before + own)
+        return taken + F.pad(back[:, 1:], (0, 0, 0, 1)) + F.pad(on[:, :-1], (0, 0, 1, 0)), alone
+
+    def _readings(
+        self, hidden: Tensor, taken: Tensor, alone: Tensor, attention: Tensor, classes: Tensor | None
+    ) -> Tensor:
+        """How much each token speaks for the explained classes (B, T, 4 R), of unit variance within a sequence.
+
+        A rank's four: the state against the mean class and against the classes that compete for this sequence, what
+        hiding takes away against the competing ones, and what is there when it stands alone against the mean class.
         """
         weights = attention.float()
         weights = weights / weights.sum(dim=1, keepdim=True)
         pooled = torch.einsum("btd,bt->bd", hidden, weights)
         scores = torch.split(self.query(pooled), list(self.sizes), dim=1)
         heads = torch.split(self.query.weight, list(self.sizes), dim=0)
-        directions = []
+        found = []
         for rank, (of_rank, head) in enumerate(zip(scores, heads, strict=True)):
             explained = of_rank.argmax(dim=1)
             if classes is not None:
                 explained = torch.where(classes[:, rank] >= 0, classes[:, rank], explained)
             towards = head[explained]
-            directions += [towards - head.mean(dim=0), towards - F.softmax(of_rank, dim=1) @ head]
-        found = torch.einsum("btd,bkd->btk", hidden - pooled.unsqueeze(1), torch.stack(directions, dim=1))
-        variance = torch.einsum("btk,bt->bk", found.square(), weights)
-        return found / (variance + 1e-8).sqrt().unsqueeze(1)
+            mean = towards - head.mean(dim=0)
+            # without the class itself: the gradient of its log odds, whose direction is there however sure it is
+            others = of_rank.scatter(1, explained.unsqueeze(1), torch.finfo(of_rank.dtype).min)
+            competing = towards - F.softmax(others, dim=1) @ head
+            pairs = ((hidden, mean), (hidden, competing), (taken, competing), (alone, mean))
+            found += [torch.einsum("btd,bd->bt", states, direction) for states, direction in pairs]
+        readings = torch.stack(found, dim=2)
+        readings = readings - torch.einsum("btk,bt->bk", readings, weights).unsqueeze(1)
+        variance = torch.einsum("btk,bt->bk", readings.square(), weights)
+        return readings / (variance + 1e-8).sqrt().unsqueeze(1)

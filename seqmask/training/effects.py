@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -45,10 +45,10 @@ class EffectsThenMasks:
         if progress >= self.share:
             return self.masks.loss(batch, (progress - self.share) / (1 - self.share))
         of = self.masks
-        ids, attention, full, classes, generator = of.begin(batch)
+        ids, attention, _, classes, generator = of.begin(batch)
         tokens = drawn_tokens(attention, self.tokens, generator)
         with torch.autocast(device_type=ids.device.type, enabled=False):
-            target = effects(of.classifier, of.operator, ids, attention, full, classes, tokens)
+            target = effects(of.classifier, of.operator, ids, attention, classes, tokens)
         keep_logits = by_rows(of.explainer, ids, attention, classes)
         if keep_logits.shape[2] == 1:  # one mask answers for all ranks
             target = target.mean(dim=2, keepdim=True)
@@ -72,7 +72,6 @@ def effects(
     operator: str,
     ids: Tensor,
     attention: Tensor,
-    full: Sequence[Tensor],
     classes: Tensor,
     tokens: Tensor,
 ) -> Tensor:
@@ -80,19 +79,16 @@ def effects(
 
     Two views, each standardised within the sequence: the odds lost when the token alone is hidden (occlusion, Zeiler &
     Fergus 2014), and SHOWN times the odds gained when it alone is shown. The first says what is taken away, the second
-    what few kept tokens hold. Odds and not logits: what speaks for a class and for its nearest rival alike decides
-    nothing.
+    what few kept tokens hold; the odds of the whole and of the hidden sequence are alike for all tokens and drop out.
+    Odds and not logits: what speaks for a class and for its nearest rival alike decides nothing.
     """
     seen = attention.gather(1, tokens)
     with torch.no_grad():
-        whole = log_odds(full, classes).unsqueeze(1)
-        nothing = attention.new_zeros(ids.shape, dtype=torch.float32)
-        none = log_odds(classifier.split(by_rows(classifier, ids, attention, nothing, operator)), classes).unsqueeze(1)
         hidden, shown = (
             torch.cat(list(_one_by_one(classifier, operator, ids, attention, classes, tokens, alone)), dim=1)
             for alone in (False, True)
         )
-    return standardised(whole - hidden, seen) + SHOWN * standardised(shown - none, seen)
+    return SHOWN * standardised(shown, seen) - standardised(hidden, seen)
 
 
 def _one_by_one(

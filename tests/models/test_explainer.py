@@ -9,8 +9,8 @@ from torch import Tensor
 from seqmask.models.checkpoint import round_to_half
 from seqmask.models.classifier import Classifier
 from seqmask.models.encoders import configuration
-from seqmask.models.explainer import CENTRE, LOGIT_BOUND, Explainer
-from seqmask.sequences.tokens import SPECIALS
+from seqmask.models.explainer import CENTRE, LOGIT_BOUND, START, Explainer
+from seqmask.sequences.tokens import PAD, SPECIALS
 
 SIZES = (3, 5)
 VOCABULARY = len(SPECIALS) + 64
@@ -38,6 +38,20 @@ def some_ids(rows: int = 12, width: int = 30) -> tuple[Tensor, Tensor]:
     return ids, torch.ones_like(ids, dtype=torch.bool)
 
 
+def by_hand(network: Classifier, ids: Tensor) -> tuple[Tensor, Tensor]:
+    """What embeddings (T, D) lose, all together, when one token of (1, T) is hidden, and what one shown alone adds."""
+    embeddings = network.encoder.embeddings
+
+    def embedded(mask: Tensor) -> Tensor:
+        with network.site.masked(mask[None], "blend"):
+            return embeddings(input_ids=ids)[0]  # type: ignore[operator, no-any-return]
+
+    single = torch.eye(ids.shape[1])
+    nothing, everything = embedded(torch.zeros(ids.shape[1])), embedded(torch.ones(ids.shape[1]))
+    taken = torch.stack([(everything - embedded(1 - one)).sum(dim=0) for one in single])
+    return taken, torch.stack([(embedded(one) - nothing).sum(dim=0) for one in single])
+
+
 class TestCentre:
     @pytest.mark.parametrize("tracks", [1, 2])
     def test_the_threshold_becomes_a_half_and_the_order_stays(self, tracks: int) -> None:
@@ -53,7 +67,7 @@ class TestCentre:
         after = torch.sigmoid(network(ids, attention))
         for track, threshold in enumerate(thresholds):
             one, other = before[..., track].flatten(), after[..., track].flatten()
-            near = (one - threshold).abs() < 1e-4
+            near = (one - threshold).abs() < 1e-5
             assert torch.equal((one >= threshold)[~near], (other >= CENTRE)[~near])
             torch.testing.assert_close(other[near], torch.full_like(other[near], CENTRE), rtol=0, atol=1e-3)
             rank = one.argsort()
@@ -110,29 +124,31 @@ class TestCentre:
 
 class TestStart:
     @pytest.mark.parametrize("crossing", [0, 3])
-    def test_it_starts_as_the_class_activation_map(self, crossing: int) -> None:
-        """How far a token's state points towards the class told, against the mean class: one track a rank."""
+    def test_it_starts_from_four_readings_of_a_token(self, crossing: int) -> None:
+        """By hand, a token at a time: its state, what hiding it takes out of all embeddings, what it gives alone."""
         network = classifier(crossing)
         found = Explainer.like(network, tracks=2, area=0.5).eval()
-        ids, attention = some_ids()
-        attention[3:, 20:] = False
-        classes = torch.tensor([[2, 4]] * 12)
+        ids, attention = some_ids(3)
+        ids[2, 20:], attention[2, 20:] = PAD, False
+        told = (2, 4)
         with torch.no_grad():
-            logits = found(ids, attention, classes)
-            hidden = network.encoder(input_ids=ids, attention_mask=attention).last_hidden_state
+            logits = found(ids, attention, torch.tensor([told] * 3))
             logit = torch.atanh(logits / LOGIT_BOUND) * LOGIT_BOUND
-            for rank, (weights, told) in enumerate(zip(network.head.weight.split(SIZES), (2, 4), strict=True)):
-                for row in range(12):
-                    states = hidden[row, attention[row]]
-                    states = states - states.mean(dim=0)
-                    probabilities = (network(ids, attention).split(SIZES, dim=1)[rank])[row].softmax(dim=0)
-                    maps = []
-                    for against in (weights.mean(dim=0), probabilities @ weights):
-                        towards = states @ (weights[told] - against)
-                        maps.append(towards / towards.square().mean().sqrt())
-                    torch.testing.assert_close(
-                        logit[row, attention[row], rank], maps[0] + maps[1], rtol=1e-3, atol=1e-2
-                    )
+            hidden = network.encoder(input_ids=ids, attention_mask=attention).last_hidden_state
+            for row, length in enumerate((30, 30, 20)):
+                own = ids[row : row + 1, :length]
+                taken, alone = by_hand(network, own)
+                scores = network(own, attention[row : row + 1, :length]).split(SIZES, dim=1)
+                for rank, (weights, of_rank) in enumerate(zip(network.head.weight.split(SIZES), scores, strict=True)):
+                    towards = weights[told[rank]]
+                    others = [c for c in range(SIZES[rank]) if c != told[rank]]
+                    competing = towards - of_rank[0, others].softmax(dim=0) @ weights[others]
+                    mean = towards - weights.mean(dim=0)
+                    state = hidden[row, :length]
+                    readings = torch.stack([state @ mean, state @ competing, taken @ competing, alone @ mean])
+                    readings = (readings - readings.mean(dim=1, keepdim=True)) / readings.std(1, False, keepdim=True)
+                    expected = torch.tensor(START) @ readings
+                    torch.testing.assert_close(logit[row, :length, rank], expected, rtol=1e-3, atol=1e-2)
 
     def test_the_class_that_is_told_moves_its_own_track_alone(self) -> None:
         found = Explainer.like(classifier(), tracks=2).eval()

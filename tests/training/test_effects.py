@@ -73,7 +73,7 @@ def test_the_two_views_by_hand(chunk: int, monkeypatch: pytest.MonkeyPatch) -> N
     full = classifier.split(classifier(ids, attention))
     classes = torch.stack([part.argmax(dim=1) for part in full], dim=1)
     tokens = drawn_tokens(attention, 8, torch.Generator().manual_seed(1))
-    found = effects(classifier, "blend", ids, attention, full, classes, tokens)
+    found = effects(classifier, "blend", ids, attention, classes, tokens)
     for row, length in enumerate(LENGTHS):
         own, chosen = ids[row, :length], tokens[row]
         single = torch.eye(length)[chosen]
@@ -119,9 +119,9 @@ def objective(tracks: int, share: float = 1.0, **changes: Any) -> EffectsThenMas
 def correlation(of: EffectsThenMasks, step: int) -> float:
     """Of keep-logits and the effects of every token, mean over sequences and tracks."""
     batch = batch_of(step)
-    ids, attention, full, classes, _ = of.masks.begin(batch)
+    ids, attention, _, classes, _ = of.masks.begin(batch)
     everything = torch.arange(LONGEST).expand(ROWS, -1)
-    target = effects(of.masks.classifier, "blend", ids, attention, full, classes, everything)
+    target = effects(of.masks.classifier, "blend", ids, attention, classes, everything)
     with torch.no_grad():
         logits = of.masks.explainer.eval()(ids, attention, classes)
     if logits.shape[2] == 1:

@@ -13,9 +13,10 @@ echo "== 1/4 train-classifier: splits train, val and test_species are those of t
 "${seqmask[@]}" train-classifier "$data/small.fasta.gz" --labels "$data/small.tsv" --output "$out/classifier" \
     --size tiny --min-per-class 4 --bag-epochs 20 --steps 200 --batch-tokens 4096
 
-echo "== 2/4 train-explainer: the classifier stays frozen; the threshold is chosen on split val"
+echo "== 2/4 train-explainer: the classifier stays frozen; thresholds, one a rank, are chosen on split val"
 "${seqmask[@]}" train-explainer "$data/small.fasta.gz" --labels "$data/small.tsv" --classifier "$out/classifier" \
-    --output "$out/model" --steps 300 --batch-tokens 3072 --validation-limit 100
+    --output "$out/model" --mask-per-rank --target-area 0.4 --steps 60 --effect-tokens 6 --learning-rate 7e-4 \
+    --batch-tokens 3072 --validations 2 --validation-limit 100
 
 echo "== 3/4 mask: annotated FASTA, BED, TSV and HDF5, each mask checked"
 "${seqmask[@]}" mask "$data/small.fasta.gz" --model "$out/model" --output "$out/masks" --check

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import subprocess
@@ -21,7 +22,7 @@ def test_train_script(tmp_path: Path) -> None:
     out = tmp_path / "out"
     script = ["bash", str(ROOT / "examples" / "train.sh"), str(out)]
     environment = {**os.environ, "SEQMASK": f"{sys.executable} -m seqmask"}
-    done = subprocess.run(script, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(script, env=environment, capture_output=True, text=True, timeout=1800, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert [line.split()[1] for line in done.stdout.splitlines() if line.startswith("==")] == [
         *("1/4", "2/4", "3/4", "4/4"),
@@ -38,6 +39,11 @@ def test_train_script(tmp_path: Path) -> None:
         assert json.loads(file.attrs["ranks"]) == list(RANKS)
     for suffix in ("fasta", "bed", "tsv"):
         assert (out / f"masks.{suffix}").stat().st_size > 0
+
+    with (out / "masks.tsv").open() as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    for rank in RANKS:  # the example shows masks that say something
+        assert sum(row[f"{rank}_verdict"] == "holds" for row in rows) > 0.5 * len(rows), rank
 
     report = json.loads((out / "evaluation.json").read_text())
     assert tuple(report["ranks"]) == RANKS

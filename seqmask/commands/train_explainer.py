@@ -231,7 +231,7 @@ def verdict(
     if step == 0:
         yield (
             "the best of the candidates is the start: training gained nothing over it; "
-            "give more --steps or a higher --learning-rate"
+            "more --steps or a higher --learning-rate may"
         )
     elif step is not None:
         yield f"the best of the candidates is that of step {step}"
@@ -239,8 +239,8 @@ def verdict(
         which = f"mask of {', '.join(names[r] for r in point.ranks)}: "
         if not wanted.met(point):
             yield (
-                f"{which}no area up to a half keeps {wanted.kept:g} of the accuracy and leaves at most the majority "
-                f"class's plus {wanted.above_chance:g}; stored is the best trade of the two"
+                f"{which}no area up to a half keeps {wanted.kept:g} of the accuracy and leaves no more than naming the "
+                "most frequent class would give; stored is the best trade of the two"
             )
         elif point.area > target_area + SAME_AREA:
             yield (

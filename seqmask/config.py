@@ -83,7 +83,7 @@ class ExplainerOptions:
     effect_tokens: int = 16  # measured in each crop
     validations: int = 6  # hard-mask frontiers on `val`, evenly spaced, and one at the start; the best is kept
     batch_tokens: int = 8192
-    learning_rate: float = 1e-4
+    learning_rate: float = 5e-4
     weight_decay: float = 0.01
     min_crop: int = 150
     validation_limit: int = 600

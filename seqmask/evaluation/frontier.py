@@ -86,10 +86,14 @@ def frontier(
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a threshold has to meet at every rank: kept at least `kept`, removed at most chance plus `above_chance`."""
+    """What a threshold has to meet at every rank: kept at least `kept`, removed at most chance plus `above_chance`.
+
+    Where one class is more than `most_chance` of the sequences, as it may not be elsewhere, that counts as chance.
+    """
 
     kept: float
     above_chance: float = 0.05
+    most_chance: float = 0.5
 
     def met(self, point: Point) -> bool:
         """Whether the point has both, and is no larger than half of the sequence."""
@@ -97,7 +101,8 @@ class Wanted:
         return (
             point.area <= MOST_AREA
             and min(point.kept) >= self.kept
-            and not any(removed > chance + self.above_chance for removed, chance in left)  # nan: nothing to compare
+            # nan: nothing to compare
+            and not any(removed > min(chance, self.most_chance) + self.above_chance for removed, chance in left)
         )
 
     def choose(self, points: Sequence[Point]) -> Point:

@@ -154,6 +154,8 @@ class TestWanted:
             ({"area": 0.505}, True),  # thresholds meet an area only nearly
             ({"area": 0.52}, False),
             ({"removed": 1.0, "chance": float("nan")}, True),
+            ({"removed": 0.549, "chance": 0.9}, True),  # one class in nine of ten: half of them is chance enough
+            ({"removed": 0.56, "chance": 0.9}, False),
         ],
     )
     def test_met(self, change: dict[str, float], met: bool) -> None:

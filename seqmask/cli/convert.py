@@ -22,7 +22,9 @@ def convert(
     ] = None,
     bigwig: Annotated[
         str | None,
-        typer.Option(help="The same as bigWig; needs pybigtools, the extra bigwig.", metavar="F", rich_help_panel=OUTPUTS),
+        typer.Option(
+            help="The same as bigWig; needs pybigtools, the extra bigwig.", metavar="F", rich_help_panel=OUTPUTS
+        ),
     ] = None,
     tokens: Annotated[
         str | None, typer.Option(help="TSV, a line a token.", metavar="F", rich_help_panel=OUTPUTS)

@@ -25,7 +25,7 @@ def test_train_explainer_in_two_processes(few: Path, tiny_model: Path, tmp_path:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
-    for line in ("training sequences", "step 0:", "step 2:", "stored:", "explainer 2/2"):
+    for line in ("11 training sequences", "step 0:", "step 2:", "stored, the area", "explainer 2/2"):
         assert done.stderr.count(line) == 1, done.stderr
     assert load_model(output).classifier.sha256 == load_model(tiny_model).classifier.sha256
     assert not list(output.glob("*checkpoint*"))

@@ -41,7 +41,7 @@ demo: $(READY) ## mask the example reads with the model that ships and show what
 	@echo; echo "demo-output/ holds:"; ls -l demo-output | awk 'NR > 1 {printf "%12d  %s\n", $$5, $$9}'
 	@echo; echo "BED, the stretches that the classification rests on:"; sed -n 1,2p demo-output/reads.bed
 	@echo; echo "TSV, one line a sequence:"; sed -n 1,3p demo-output/reads.tsv
-	@echo; echo "What the columns mean: README.md"
+	@echo; echo "What the columns mean: docs/schema.md"
 
 test: $(READY) ## all tests, on $(JOBS) processes
 	$(BIN)/python -m pytest -n $(JOBS)

@@ -170,7 +170,7 @@ def train_explainer(
     if parts := two_parts(steps, options.effects_share):
         say(parts)
     if not checkpoints.waiting:
-        validate(0)  # the start is a candidate: training has to beat the class activation map
+        validate(0)  # the start is a candidate: training has to beat it
     history = fit(
         EffectsThenMasks(objective, options.effects_share, options.effect_tokens),
         stream,

@@ -75,6 +75,7 @@ def main() -> None:
             classifier=args.classifier,
             sequences=[args.sequences],
             labels=args.labels,
+            effects_share=0.0,  # what is compared is the loss of drawn masks
             output=args.work / name.replace(", ", "-").replace(" ", "-"),
             mask_per_rank=True,
             steps=args.steps,

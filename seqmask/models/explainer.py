@@ -56,7 +56,7 @@ class Explainer(nn.Module):
     def like(cls, classifier: Classifier, layers: int = 0, tracks: int = 1, area: float = 0.5) -> Explainer:
         """An Explainer that starts from the classifier: its embeddings, its first `layers` layers (0 = all), its heads.
 
-        It has to know what the classifier looks for. The weights are copies and are trained: the classifier itself stays
+        It has to know what the classifier looks for. The weights are copies and are trained: the classifier stays
         frozen. area: about the share of tokens that it keeps at first.
         """
         depth = int(classifier.config["num_hidden_layers"])

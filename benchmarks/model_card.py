@@ -260,12 +260,13 @@ def text(value: Any) -> str:
 
 def accuracy(model: Model, reports: Reports) -> list[str]:
     """The classifier on every split but `train`, beside the baseline where there is one for the rank and split."""
-    header = ["split", "rank", "accuracy", "balanced", "majority", "known", "all labelled"]
+    header = ["split", "rank", "accuracy", "balanced", "majority", "ECE", "known", "all labelled"]
     rows, other_classes, settings = [], False, None
     for split, ranks in model.classifier_report["splits"].items():
         for rank, own in ranks.items():
             row = [f"`{split}`", rank, number(own["accuracy"]), number(own["balanced_accuracy"])]
-            row += [number(own["majority_rate"]), f"{own['known']} of {own['labelled']}", number(own["accuracy_all"])]
+            row += [number(own["majority_rate"]), number(own["ece"])]
+            row += [f"{own['known']} of {own['labelled']}", number(own["accuracy_all"])]
             pair = reports.baseline(split, rank)
             if pair:
                 settings, found = pair
@@ -279,8 +280,8 @@ def accuracy(model: Model, reports: Reports) -> list[str]:
         "## Accuracy of the classifier",
         wrap(
             "Whole sequences. *Accuracy*, *balanced* (mean recall over classes) and *majority* (share of the most "
-            "frequent class) are over the sequences whose class the classifier knows; in *all labelled* the others "
-            "count as errors."
+            "frequent class) are over the sequences whose class the classifier knows, and so is *ECE*, the expected "
+            "calibration error of the confidences; in *all labelled* the others count as errors."
         ),
         table(header, [row + ["n/a"] * (len(header) - len(row)) for row in rows]),
     ]

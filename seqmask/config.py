@@ -33,6 +33,7 @@ class ClassifierOptions:
     stride: int = 6  # nt between the starts of neighbouring k-mers
     crossing: bool = True  # tokens also read the k-mers that cross into the next token; needs stride = k
     phases: int = 1  # with crossing: 3 tells k-mers apart by their place modulo 3, for coding sequence
+    pooler: int = 512  # inner size of the feed-forward block between pooling and the heads; 0 = heads read the mean
     max_tokens: int = 256  # longest window, tokens
     operator: str = "blend"  # the masking operator it is trained to expect
     min_per_class: int = 20  # rarer classes are unknown at that rank

@@ -51,14 +51,14 @@ class Terminal:
     def classifier_table(self, report: dict[str, Any]) -> None:
         """Accuracy of each split and rank."""
         table = Table(title="accuracy on whole sequences", title_justify="left")
-        for name in ("split", "rank", "accuracy", "balanced", "majority", "known classes", "all labelled"):
+        for name in ("split", "rank", "accuracy", "balanced", "majority", "ECE", "known classes", "all labelled"):
             table.add_column(name, justify="left" if name in ("split", "rank") else "right")
         for split, ranks in report["splits"].items():
             for rank, row in ranks.items():
                 table.add_row(
                     split,
                     rank,
-                    *(f"{row[key]:.3f}" for key in ("accuracy", "balanced_accuracy", "majority_rate")),
+                    *(f"{row[key]:.3f}" for key in ("accuracy", "balanced_accuracy", "majority_rate", "ece")),
                     f"{row['known']} of {row['labelled']}",
                     f"{row['accuracy_all']:.3f}",
                 )

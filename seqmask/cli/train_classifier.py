@@ -52,6 +52,12 @@ def train_classifier(
             min=1, max=3, help="3: crossing k-mers are told apart by codon position.", rich_help_panel="Model"
         ),
     ] = DEFAULTS.phases,
+    pooler: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Inner size of the block between pooling and the heads; 0 = none.", rich_help_panel="Model"
+        ),
+    ] = DEFAULTS.pooler,
     max_tokens: Annotated[
         int, typer.Option(min=8, help="Longest window, tokens.", rich_help_panel="Model")
     ] = DEFAULTS.max_tokens,

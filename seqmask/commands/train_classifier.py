@@ -73,7 +73,9 @@ def train_classifier(options: ClassifierOptions, report: Reporter, say: Say) -> 
     say(f"{len(train)} training sequences; classes: " + ", ".join(f"{r.name} {len(r.classes)}" for r in ranks.ranks))
 
     crossing = options.k if options.crossing and options.k == options.stride > 1 else 0
-    config = configuration(options.size, tokenizer.vocabulary_size, options.max_tokens, crossing, options.phases)
+    config = configuration(
+        options.size, tokenizer.vocabulary_size, options.max_tokens, crossing, options.phases, options.pooler
+    )
     network = Classifier(config, ranks.sizes, options.operator).to(device)
     checkpoints = Checkpoints(
         options.output / "checkpoint.safetensors", options.checkpoint_minutes, options.resume, fingerprint(options)
@@ -125,8 +127,9 @@ def train_bag(
 ) -> None:
     """Train the bag of k-mers and put it into the network."""
     crossing = int(network.config.get("crossing_kmers", 0))
+    width = int(network.config["hidden_size"])
     bag = Bag(
-        tokenizer.vocabulary_size, int(network.config["hidden_size"]), sum(network.sizes), crossing, options.phases
+        tokenizer.vocabulary_size, width, sum(network.sizes), crossing, options.phases, options.pooler
     ).to(device)
     size = min(256, max(len(corpus) // 8, 1))
     steps = max(round(options.bag_epochs * len(corpus) / size), 1)
@@ -135,6 +138,7 @@ def train_bag(
         bag_batches(corpus, tokenizer, law, size, options.seed, device, 0 if crossing else steps),
         Schedule(steps, options.bag_learning_rate, options.weight_decay),
         name="bag of k-mers",
+        rates=bag.rate,
         size=lambda batch: len(batch.targets),
         report=report,
     )

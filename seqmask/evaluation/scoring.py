@@ -9,7 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seqmask.evaluation.metrics import accuracy, balanced_accuracy, majority_rate
+from seqmask.evaluation.metrics import (
+    accuracy,
+    balanced_accuracy,
+    expected_calibration_error,
+    majority_rate,
+    softmax,
+)
 from seqmask.inference.engine import Engine
 from seqmask.inference.explain import Prepared, classify, pools, predictions, prepare, window_masks
 from seqmask.models.checkpoint import ClassifierModel
@@ -105,22 +111,27 @@ class Scorer:
 def classifier_report(
     records: Sequence[Record], rows: Sequence[Mapping[str, str]], model: ClassifierModel, engine: Engine, overlap: int
 ) -> dict[str, Any]:
-    """Per rank: accuracy over the sequences whose class the classifier knows, over all labelled ones; majority rate.
+    """Per rank: accuracy and expected calibration error over the sequences whose class the classifier knows, accuracy
+    over all labelled ones, majority rate.
 
     `accuracy_all` counts a sequence of a class without enough training sequences, or without a token, as wrong.
     """
     scorer = Scorer.of(records, model, engine, overlap=overlap)
     guessed = np.full((len(records), len(model.ranks.ranks)), -2, dtype=np.int64)
-    guessed[scorer.rows] = scorer.classes(scorer.logits())
+    logits = scorer.logits()
+    guessed[scorer.rows] = scorer.classes(logits)
     truth = np.stack([model.ranks.encode(dict(row)) for row in rows])
     report = {}
     for i, rank in enumerate(model.ranks.ranks):
         labelled = np.array([bool(row.get(rank.name)) for row in rows])
+        known = truth[scorer.rows, i] >= 0
+        sure = softmax(logits[known, model.ranks.slices[i]]).max(axis=1)
         correct = (guessed[:, i] == truth[:, i]) & (truth[:, i] >= 0)
         report[rank.name] = {
             "accuracy": accuracy(guessed[:, i], truth[:, i]),
             "balanced_accuracy": balanced_accuracy(guessed[:, i], truth[:, i]),
             "majority_rate": majority_rate(truth[:, i]),
+            "ece": expected_calibration_error(sure, correct[scorer.rows][known]),
             "accuracy_all": float(correct[labelled].mean()) if labelled.any() else float("nan"),
             "known": int((truth[:, i] >= 0).sum()),
             "labelled": int(labelled.sum()),

@@ -1,4 +1,4 @@
-"""The classifier: an encoder, mean pooling over tokens, one linear head a rank."""
+"""The classifier: an encoder, mean pooling over tokens, a pooler where the configuration has one, one head a rank."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from seqmask.errors import SeqmaskError
 from seqmask.models.encoders import build
+from seqmask.models.pooler import pooled_states, pooler_of
 from seqmask.models.operators import EmbeddingSite, gate_attention
 from seqmask.sequences.tokens import CLS, MASK, PAD, SEP
 
@@ -26,7 +27,9 @@ class Classifier(nn.Module):
         self.config, self.sizes, self.operator = dict(config), tuple(sizes), operator
         self._refuse_gate(operator)
         self.encoder = build(config)
-        self.head = nn.Linear(int(config["hidden_size"]), sum(sizes))
+        width = int(config["hidden_size"])
+        self.pooler = pooler_of(width, int(config.get("pooler", 0)))
+        self.head = nn.Linear(width, sum(sizes))
         self.site = EmbeddingSite(self.encoder.embeddings, MASK)  # type: ignore[arg-type]
 
     @property
@@ -66,11 +69,11 @@ class Classifier(nn.Module):
         return hidden
 
     def _pool_and_score(self, hidden: Tensor, weights: Tensor) -> Tensor:
-        """Mean over tokens weighted by (B, T), then the heads. All weights 0: the heads' bias, which knows nothing."""
+        """Mean over tokens weighted by (B, T), then the heads. All weights 0: what they say of nothing."""
         total = torch.einsum("btd,bt->bd", hidden.float(), weights)
         pooled = total / weights.sum(dim=1, keepdim=True).clamp_min(1e-6)
         with torch.autocast(device_type=pooled.device.type, enabled=False):
-            scores: Tensor = self.head(pooled.to(self.head.weight.dtype)).float()
+            scores: Tensor = self.head(pooled_states(self.pooler, pooled.to(self.head.weight.dtype))).float()
         return scores
 
     def split(self, logits: Tensor) -> tuple[Tensor, ...]:

@@ -43,7 +43,7 @@ class CrossingEmbedding(nn.Embedding):
         weights = there.to(self.weight.dtype)
         if self.visible is not None:
             weights = weights * self._neighbours_shown(self.visible.to(weights.dtype))
-        return self._sum_places(kmers, weights * self.k**-0.5, range(self.k))
+        return self._sum_places(self._table(), kmers, weights * self.k**-0.5, range(self.k))
 
     def parts(self, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What each embedding is the sum of, (B, T, D) each: the k-mers that reach into the token before, the token
@@ -53,29 +53,28 @@ class CrossingEmbedding(nn.Embedding):
         weights = there.to(self.weight.dtype) * self.k**-0.5
         own = self.k // 2
         places = (range(own), range(own, own + 1), range(own + 1, self.k))
-        before, token, after = (self._sum_places(kmers, weights, of) for of in places)
+        table = self._table()
+        before, token, after = (self._sum_places(table, kmers, weights, of) for of in places)
         return before, token, after
 
-    def _sum_places(self, kmers: Tensor, weights: Tensor, places: range) -> Tensor:
+    def _table(self) -> Tensor:
+        """Embeddings (phases x vocabulary, D) of every k-mer in every phase.
+
+        A look-up in one large table moves far less memory than weighting what was looked up.
+        """
+        return self.weight if self.phases is None else (self.phases.unsqueeze(1) * self.weight).flatten(0, 1)
+
+    def _sum_places(self, table: Tensor, kmers: Tensor, weights: Tensor, places: range) -> Tensor:
         """Weighted sums (B, T, D) over some places of k-mers and weights (B, T, k), each by its phase."""
         if not places:
-            return self.weight.new_zeros(*kmers.shape[:2], self.weight.shape[1])
-        if self.phases is None:
-            part = slice(places.start, places.stop)
-            return self._sum(kmers[..., part], weights[..., part])
-        count = len(self.phases)
-        found = []
-        for phase in range(count):
-            first = places.start + (phase - places.start) % count
-            if first < places.stop:
-                part = slice(first, places.stop, count)
-                found.append(self._sum(kmers[..., part], weights[..., part]) * self.phases[phase])
-        return torch.stack(found).sum(dim=0)
-
-    def _sum(self, kmers: Tensor, weights: Tensor) -> Tensor:
-        """Weighted sums (B, T, D) over the last axis of k-mers and weights (B, T, n)."""
+            return table.new_zeros(*kmers.shape[:2], table.shape[1])
+        part = slice(places.start, places.stop)
+        rows, weights = kmers[..., part], weights[..., part]
+        if self.phases is not None:
+            phase = torch.arange(places.start, places.stop, device=rows.device) % len(self.phases)
+            rows = rows + phase * self.num_embeddings
         found = F.embedding_bag(
-            kmers.flatten(0, 1), self.weight, per_sample_weights=weights.flatten(0, 1).contiguous(), mode="sum"
+            rows.flatten(0, 1), table, per_sample_weights=weights.flatten(0, 1).contiguous(), mode="sum"
         )
         return found.view(*kmers.shape[:2], -1)
 

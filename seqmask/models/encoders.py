@@ -25,19 +25,19 @@ _ARCHITECTURES = {
 SIZES = {
     "tiny": {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2},
     "mini": {"hidden_size": 192, "num_hidden_layers": 2, "num_attention_heads": 6},
-    "wide": {"hidden_size": 384, "num_hidden_layers": 2, "num_attention_heads": 6, "intermediate_size": 768},
+    "wide": {"hidden_size": 384, "num_hidden_layers": 2, "num_attention_heads": 6, "intermediate_size": 512},
     "small": {"hidden_size": 192, "num_hidden_layers": 4, "num_attention_heads": 6},
     "base": {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 6},
 }
 
 
 def configuration(
-    size: str, vocabulary_size: int, max_tokens: int, crossing: int = 0, phases: int = 1
+    size: str, vocabulary_size: int, max_tokens: int, crossing: int = 0, phases: int = 1, pooler: int = 0
 ) -> dict[str, Any]:
     """Configuration of a new BERT encoder as a JSON object. size: a key of SIZES.
 
     crossing: k, where tokens also read the k-mers that cross into their neighbours (`CrossingEmbedding`); 0 = they do
-    not. phases: as there.
+    not. phases: as there. pooler: inner size of the block after pooling (`Pooler`); 0 = none.
     """
     if size not in SIZES:
         raise SeqmaskError(f"unknown size {size!r}; expected one of {', '.join(SIZES)}")
@@ -53,6 +53,7 @@ def configuration(
         "attention_probs_dropout_prob": 0.0,
         "layer_norm_eps": 1e-5,  # BERT's 1e-12 makes the gradient of LN at a hidden (zero) token explode
         **({"crossing_kmers": crossing, "crossing_phases": phases} if crossing else {}),
+        **({"pooler": pooler} if pooler else {}),
     }
 
 
@@ -78,7 +79,7 @@ def _by_transformers(kind: str, config: dict[str, Any], attention: str) -> nn.Mo
     package, config_name, model_name, extra = _ARCHITECTURES[kind]
     config_class = getattr(importlib.import_module(f"{package}.configuration_{kind}"), config_name)
     model_class = getattr(importlib.import_module(f"{package}.modeling_{kind}"), model_name)
-    own = ("model_type", "crossing_kmers", "crossing_phases")
+    own = ("model_type", "crossing_kmers", "crossing_phases", "pooler")
     settings = config_class(
         **{key: value for key, value in config.items() if key not in own}, attn_implementation=attention
     )

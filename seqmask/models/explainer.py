@@ -14,6 +14,7 @@ from seqmask.models.bert import Embeddings
 from seqmask.models.classifier import Classifier
 from seqmask.models.crossing import CrossingEmbedding
 from seqmask.models.encoders import build
+from seqmask.models.pooler import pooled_states, pooler_of
 from seqmask.sequences.tokens import MASK
 
 # Weights, at the start, of a rank's readings of a token: see `_readings`. Found by regression on measured effects
@@ -41,6 +42,7 @@ class Explainer(nn.Module):
         self.config, self.sizes, self.tracks = dict(config), tuple(sizes), tracks
         self.encoder = build(config)
         width = int(config["hidden_size"])
+        self.pooler = pooler_of(width, int(config.get("pooler", 0)))
         self.query = nn.Linear(width, sum(sizes))
         ranks = len(self.sizes)
         own = torch.ones(1, ranks) / ranks if tracks == 1 else torch.eye(ranks)
@@ -67,6 +69,8 @@ class Explainer(nn.Module):
         source = classifier.encoder.state_dict()
         explainer.encoder.load_state_dict({name: source[name].clone() for name in own})
         explainer.query.load_state_dict(classifier.head.state_dict())
+        if explainer.pooler is not None and classifier.pooler is not None:
+            explainer.pooler.load_state_dict(classifier.pooler.state_dict())
         nn.init.constant_(explainer.head.bias, math.log(area / (1 - area)))
         return explainer
 
@@ -125,13 +129,15 @@ class Explainer(nn.Module):
 
         A rank's four: the state against the mean class and against the classes that compete for this sequence, what
         hiding takes away against the competing ones, and what is there when it stands alone against the mean class.
+        Behind a pooler the heads' directions are followed back through it, at the mean of the whole sequence.
         """
         weights = attention.float()
         weights = weights / weights.sum(dim=1, keepdim=True)
         pooled = torch.einsum("btd,bt->bd", hidden, weights)
-        scores = torch.split(self.query(pooled), list(self.sizes), dim=1)
+        scores = torch.split(self.query(pooled_states(self.pooler, pooled)), list(self.sizes), dim=1)
         heads = torch.split(self.query.weight, list(self.sizes), dim=0)
-        found = []
+        found: list[Tensor] = []
+        directions: list[Tensor] = []
         for rank, (of_rank, head) in enumerate(zip(scores, heads, strict=True)):
             explained = of_rank.argmax(dim=1)
             if classes is not None:
@@ -140,7 +146,10 @@ class Explainer(nn.Module):
             mean = towards - head.mean(dim=0)
             # without the class itself: the gradient of its log odds, whose direction is there however sure it is
             others = of_rank.scatter(1, explained.unsqueeze(1), torch.finfo(of_rank.dtype).min)
-            competing = towards - F.softmax(others, dim=1) @ head
+            directions += [mean, towards - F.softmax(others, dim=1) @ head]
+        if self.pooler is not None:
+            directions = list(self.pooler.pull_back(pooled, torch.stack(directions, dim=1)).unbind(1))
+        for mean, competing in zip(directions[::2], directions[1::2], strict=True):
             pairs = ((hidden, mean), (hidden, competing), (taken, competing), (alone, mean))
             found += [torch.einsum("btd,bd->bt", states, direction) for states, direction in pairs]
         readings = torch.stack(found, dim=2)

@@ -17,24 +17,35 @@ from torch.nn import functional as F
 
 from seqmask.models.classifier import Classifier
 from seqmask.models.crossing import CrossingEmbedding
+from seqmask.models.pooler import pooled_states, pooler_of
 from seqmask.sequences.tokens import SPECIALS, UNK, KmerTokenizer
 from seqmask.training.dataset import Corpus, CropLaw, crop_codes
 from seqmask.training.losses import classification
 
 
-class Bag(nn.Module):
-    """logits = heads(mean over tokens of LN(embedding)); LN without scale and shift.
+POOLER_RATE = 1 / 15  # of the rate of the embeddings, each row of which few sequences reach
 
-    crossing, phases: as of `configuration`.
+
+class Bag(nn.Module):
+    """logits = heads(pooler(mean over tokens of LN(embedding))); LN without scale and shift.
+
+    crossing, phases, pooler: as of `configuration`.
     """
 
-    def __init__(self, vocabulary: int, width: int, classes: int, crossing: int = 0, phases: int = 1) -> None:
+    def __init__(
+        self, vocabulary: int, width: int, classes: int, crossing: int = 0, phases: int = 1, pooler: int = 0
+    ) -> None:
         super().__init__()
         self.embedding: nn.Embedding = (
             CrossingEmbedding(vocabulary, width, crossing, phases) if crossing else nn.Embedding(vocabulary, width)
         )
         nn.init.normal_(self.embedding.weight, std=1.0)
+        self.pooler = pooler_of(width, pooler)
         self.head = nn.Linear(width, classes)
+
+    def rate(self, name: str) -> float:
+        """Learning rate of a parameter relative to that of the embeddings: a pooler, and heads behind one, are dense."""
+        return 1.0 if self.pooler is None or name.startswith("embedding") else POOLER_RATE
 
     def forward(self, ids: Tensor, rows: Tensor) -> Tensor:
         """Logits (B, C). ids (N,) int64: the sequences end to end, special tokens between them; rows (N,) int64: the
@@ -46,7 +57,7 @@ class Bag(nn.Module):
         rows = rows[known]
         total = read.new_zeros(count, width).index_add(0, rows, read)
         pooled = total / torch.bincount(rows, minlength=count).clamp_min(1).unsqueeze(1)
-        scores: Tensor = self.head(pooled)
+        scores: Tensor = self.head(pooled_states(self.pooler, pooled))
         return scores
 
 
@@ -139,6 +150,8 @@ def start_as_bag(classifier: Classifier, bag: Bag) -> None:
                 projection.weight.zero_()
                 projection.bias.normal_(std=noise)
         classifier.head.load_state_dict(bag.head.state_dict())
+        if classifier.pooler is not None and bag.pooler is not None:
+            classifier.pooler.load_state_dict(bag.pooler.state_dict())
 
 
 def waves(positions: int, width: int, longest: float = 32.0) -> Tensor:

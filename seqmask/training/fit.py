@@ -126,7 +126,8 @@ class Checkpoints:
         state = optimizer.state_dict()
         state["state"] = {
             index: {key: tensors[f"optimizer.{index}.{key}"] for key in ("step", "exp_avg", "exp_avg_sq")}
-            for index in state["param_groups"][0]["params"]
+            for group in state["param_groups"]
+            for index in group["params"]
             if f"optimizer.{index}.step" in tensors
         }
         optimizer.load_state_dict(state)
@@ -191,6 +192,7 @@ def fit(
     size: Callable[[B], int] = lambda batch: 1,
     autocast: Callable[[], Any] | None = None,
     checkpoints: Checkpoints | None = None,
+    rates: Callable[[str], float] = lambda parameter: 1.0,
     report: Callable[[Progress], None] = lambda progress: None,
     validate: Callable[[int], None] | None = None,
     validate_every: int = 0,
@@ -198,14 +200,21 @@ def fit(
     """Train; returns one row of logged terms a step, those before a resumed run's first step included.
 
     batches(first) yields the batches from step `first` on. autocast() is a context manager for the forward.
+    rates(name): learning rate of a parameter relative to the schedule's.
     validate(step) is called every `validate_every` steps and after the last one.
     Raises SeqmaskError when the loss is not finite, and StoppedError when SIGTERM or SIGUSR1, in any of the processes,
     asked to stop (after writing a checkpoint).
     """
     checkpoints = checkpoints or Checkpoints()
     module = objective.trained
-    parameters = [p for p in module.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
+    by_rate: dict[float, list[nn.Parameter]] = {}
+    for parameter_name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            by_rate.setdefault(rates(parameter_name), []).append(parameter)
+    parameters = [p for group in by_rate.values() for p in group]
+    optimizer = torch.optim.AdamW(
+        [{"params": group, "relative": rate} for rate, group in by_rate.items()], weight_decay=schedule.weight_decay
+    )
     first, rows = checkpoints.load(module, optimizer)
     start_alike(module)
     began = saved = time.monotonic()
@@ -213,7 +222,7 @@ def fit(
     with _StopSignal() as stop:
         for step, batch in zip(range(first, schedule.steps), batches(first), strict=False):
             for group in optimizer.param_groups:
-                group["lr"] = schedule.learning_rate * schedule.factor(step)
+                group["lr"] = schedule.learning_rate * schedule.factor(step) * group["relative"]
             with autocast() if autocast else torch.enable_grad():
                 loss, terms = objective.loss(batch, step / schedule.steps)
             if not torch.isfinite(loss):

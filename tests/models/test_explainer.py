@@ -16,10 +16,10 @@ SIZES = (3, 5)
 VOCABULARY = len(SPECIALS) + 64
 
 
-def classifier(crossing: int = 0) -> Classifier:
+def classifier(crossing: int = 0, pooler: int = 0) -> Classifier:
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(2)
-        network = Classifier(configuration("tiny", VOCABULARY, 32, crossing), SIZES, "blend").eval()
+        network = Classifier(configuration("tiny", VOCABULARY, 32, crossing, pooler=pooler), SIZES, "blend").eval()
         network.encoder.embeddings.word_embeddings.weight.normal_()
         network.head.weight.normal_()
     return network.requires_grad_(False)
@@ -50,6 +50,15 @@ def by_hand(network: Classifier, ids: Tensor) -> tuple[Tensor, Tensor]:
     nothing, everything = embedded(torch.zeros(ids.shape[1])), embedded(torch.ones(ids.shape[1]))
     taken = torch.stack([(everything - embedded(1 - one)).sum(dim=0) for one in single])
     return taken, torch.stack([(embedded(one) - nothing).sum(dim=0) for one in single])
+
+
+def behind(network: Classifier, pooled: Tensor, direction: Tensor) -> Tensor:
+    """The direction (D,) in which a pooled state (D,) has to move for the heads' input to move along `direction`."""
+    if network.pooler is None:
+        return direction
+    with torch.enable_grad():
+        at = pooled[None].clone().requires_grad_(True)
+        return torch.autograd.grad(network.pooler(at)[0] @ direction, at)[0][0]
 
 
 class TestCentre:
@@ -123,10 +132,13 @@ class TestCentre:
 
 
 class TestStart:
-    @pytest.mark.parametrize("crossing", [0, 3])
-    def test_it_starts_from_four_readings_of_a_token(self, crossing: int) -> None:
-        """By hand, a token at a time: its state, what hiding it takes out of all embeddings, what it gives alone."""
-        network = classifier(crossing)
+    @pytest.mark.parametrize(("crossing", "pooler"), [(0, 0), (3, 0), (3, 40)])
+    def test_it_starts_from_four_readings_of_a_token(self, crossing: int, pooler: int) -> None:
+        """By hand, a token at a time: its state, what hiding it takes out of all embeddings, what it gives alone.
+
+        Behind a pooler, along the gradient at the mean of the states.
+        """
+        network = classifier(crossing, pooler)
         found = Explainer.like(network, tracks=2, area=0.5).eval()
         ids, attention = some_ids(3)
         ids[2, 20:], attention[2, 20:] = PAD, False
@@ -145,6 +157,7 @@ class TestStart:
                     competing = towards - of_rank[0, others].softmax(dim=0) @ weights[others]
                     mean = towards - weights.mean(dim=0)
                     state = hidden[row, :length]
+                    mean, competing = (behind(network, state.mean(dim=0), towards) for towards in (mean, competing))
                     readings = torch.stack([state @ mean, state @ competing, taken @ competing, alone @ mean])
                     readings = (readings - readings.mean(dim=1, keepdim=True)) / readings.std(1, False, keepdim=True)
                     expected = torch.tensor(START) @ readings

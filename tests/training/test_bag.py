@@ -13,7 +13,7 @@ from seqmask.models.classifier import Classifier
 from seqmask.models.encoders import configuration
 from seqmask.models.operators import OPERATORS
 from seqmask.sequences.tokens import CLS, MASK, SPECIALS, UNK, KmerTokenizer, to_codes
-from seqmask.training.bag import Bag, BagBatch, BagObjective, bag_batches, start_as_bag, waves
+from seqmask.training.bag import POOLER_RATE, Bag, BagBatch, BagObjective, bag_batches, start_as_bag, waves
 from seqmask.training.dataset import Corpus, CropLaw, pad
 from seqmask.training.fit import Schedule, fit
 
@@ -23,10 +23,10 @@ TOKENIZER = KmerTokenizer(K, K)
 WIDTH, SIZES = 64, (2, 3)
 
 
-def a_bag(crossing: int, seed: int = 0, classes: int = sum(SIZES), phases: int = 1) -> Bag:
+def a_bag(crossing: int, seed: int = 0, classes: int = sum(SIZES), phases: int = 1, pooler: int = 0) -> Bag:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        bag = Bag(TOKENIZER.vocabulary_size, WIDTH, classes, crossing, phases)
+        bag = Bag(TOKENIZER.vocabulary_size, WIDTH, classes, crossing, phases, pooler)
         if phases > 1:
             bag.embedding.phases.data.normal_(1.0, 0.5)
         torch.nn.init.normal_(bag.head.weight, std=0.5)
@@ -142,21 +142,27 @@ def padded(texts: list[str]) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(ids), torch.from_numpy(attention)
 
 
-def started(bag: Bag, crossing: int, operator: str = "blend", layers: int = 2, phases: int = 1) -> Classifier:
+def started(
+    bag: Bag, crossing: int, operator: str = "blend", layers: int = 2, phases: int = 1, pooler: int = 0
+) -> Classifier:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(7)
-        config = configuration("tiny", TOKENIZER.vocabulary_size, 32, crossing, phases) | {"num_hidden_layers": layers}
+        config = configuration("tiny", TOKENIZER.vocabulary_size, 32, crossing, phases, pooler)
+        config["num_hidden_layers"] = layers
         classifier = Classifier(config, SIZES, operator).eval()
         start_as_bag(classifier, bag)
     return classifier.requires_grad_(False)
 
 
 class TestStart:
-    @pytest.mark.parametrize(("crossing", "phases", "layers"), [(0, 1, 1), (0, 1, 4), (K, 1, 1), (K, 1, 4), (K, 3, 2)])
-    def test_the_transformer_says_what_the_bag_said(self, crossing: int, phases: int, layers: int) -> None:
+    @pytest.mark.parametrize(
+        ("crossing", "phases", "layers", "pooler"),
+        [(0, 1, 1, 0), (0, 1, 4, 0), (K, 1, 1, 0), (K, 1, 4, 0), (K, 3, 2, 0), (0, 1, 2, 48), (K, 3, 2, 48)],
+    )
+    def test_the_transformer_says_what_the_bag_said(self, crossing: int, phases: int, layers: int, pooler: int) -> None:
         """Exactly, but for positions and LayerNorm's epsilon: without positions to 2e-3."""
-        bag, texts = a_bag(crossing, phases=phases), sequences()
-        classifier = started(bag, crossing, layers=layers, phases=phases)
+        bag, texts = a_bag(crossing, phases=phases, pooler=pooler), sequences()
+        classifier = started(bag, crossing, layers=layers, phases=phases, pooler=pooler)
         expected = bag(*end_to_end(texts))
         assert expected.std() > 0.5
         with_positions = classifier(*padded(texts))
@@ -202,8 +208,16 @@ def test_positions_are_short_waves() -> None:
     assert waves(5, 7).shape == (5, 7)
 
 
-@pytest.mark.parametrize("crossing", [0, K])
-def test_the_bag_learns(crossing: int) -> None:
+def test_dense_layers_learn_more_slowly_than_embeddings() -> None:
+    assert {a_bag(K).rate(name) for name in ("embedding.weight", "head.weight")} == {1.0}
+    bag = a_bag(K, pooler=8)
+    rates = {name: bag.rate(name) for name, _ in bag.named_parameters()}
+    assert rates["embedding.weight"] == 1.0
+    assert {rate for name, rate in rates.items() if not name.startswith("embedding")} == {POOLER_RATE}
+
+
+@pytest.mark.parametrize(("crossing", "pooler"), [(0, 0), (K, 0), (K, 32)])
+def test_the_bag_learns(crossing: int, pooler: int) -> None:
     """One k-mer, in any frame, decides the class; with crossing k-mers one frame is enough to see it."""
     rng = np.random.default_rng(3)
     texts, targets = [], rng.integers(0, 2, 200)
@@ -212,7 +226,7 @@ def test_the_bag_learns(crossing: int) -> None:
         at = int(rng.integers(0, 38))
         texts.append(body if target else body[:at] + "TTT" + body[at + 3 :])
     corpus = Corpus.of(texts, targets[:, None])
-    bag = a_bag(crossing, classes=2).requires_grad_(True)
+    bag = a_bag(crossing, classes=2, pooler=pooler).requires_grad_(True)
     stream = bag_batches(corpus, TOKENIZER, CropLaw(40, 40), 50, 1, CPU, 0 if crossing else 1e9)
-    rows = fit(BagObjective(bag, (2,)), stream, Schedule(60, 3e-2))
+    rows = fit(BagObjective(bag, (2,)), stream, Schedule(60, 3e-2), rates=bag.rate)
     assert np.mean([row["cross_entropy_0"] for row in rows[-5:]]) < 0.25 < rows[0]["loss"]

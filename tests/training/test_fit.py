@@ -280,3 +280,23 @@ def test_schedule() -> None:
     assert all(a >= b for a, b in itertools.pairwise(factors[30:]))
     assert factors[-1] == pytest.approx(0.05, abs=1e-4)
     assert Schedule(1, 1.0).factor(0) == 1.0
+
+
+def heads_slowly(name: str) -> float:
+    return 0.1 if name.startswith("head") else 1.0
+
+
+def test_parameters_can_learn_at_rates_of_their_own(tmp_path: Path) -> None:
+    """Adam's first step is as long as the learning rate, whatever the gradient; a resumed run keeps the rates."""
+    of = objective()
+    before = {name: p.detach().clone() for name, p in of.trained.named_parameters()}
+    fit(of, stream, Schedule(1, 0.1, weight_decay=0.0), rates=heads_slowly)
+    moved = {name: float((p.detach() - before[name]).abs().max()) for name, p in of.trained.named_parameters()}
+    assert moved["encoder.embeddings.position_embeddings.weight"] == pytest.approx(0.1, rel=1e-3)
+    assert moved["head.weight"] == moved["head.bias"] == pytest.approx(0.01, rel=1e-3)
+
+    undisturbed, _ = train(rates=heads_slowly)
+    path = tmp_path / "checkpoint.safetensors"
+    with pytest.raises(Stop):
+        train(Checkpoints(path, minutes=0), rates=heads_slowly, report=stop_at(6))
+    assert train(Checkpoints(path, resume=True), rates=heads_slowly)[0] == undisturbed

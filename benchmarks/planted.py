@@ -86,7 +86,7 @@ TASKS = {
     "and": Settings({"max_instances": 1}, {"steps": 800}, SPARSE),
     "order": Settings(
         {"max_instances": 1, "length": 120, "length_spread": 20},
-        {"steps": 600, "learning_rate": 6e-3, "max_tokens": 24, "min_crop": 144},
+        {"steps": 600, "max_tokens": 24, "min_crop": 144},
         {"min_crop": 144},
     ),
     "decoys": Settings({"max_instances": 2}, {}, SPARSE),

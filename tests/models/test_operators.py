@@ -36,6 +36,7 @@ ENCODERS = {
         "layer_norm_eps": 1e-5,
         "crossing_kmers": 3,
         "crossing_phases": 3,
+        "pooler": 24,
         **NO_DROPOUT,
     },
     # Nucleotide Transformer 2: rotary positions, no LayerNorm after the embeddings but one in front of each block
@@ -67,6 +68,7 @@ ENCODERS = {
     },
     "modernbert": {
         "model_type": "modernbert",
+        "pooler": 24,
         "embedding_dropout": 0.0,
         "attention_dropout": 0.0,
         "mlp_dropout": 0.0,

@@ -94,6 +94,8 @@ LogFile = Annotated[
 Config = Annotated[
     Path | None,
     typer.Option(
+        "-c",
+        "--config",
         help="TOML file with a table for each command, keys as the long options; the command line wins.",
         metavar="F",
         rich_help_panel=COMMON,

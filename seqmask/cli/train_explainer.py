@@ -30,7 +30,7 @@ DEFAULTS = ExplainerOptions()
 def train_explainer(
     ctx: typer.Context,
     sequences: TrainSequences,
-    classifier: Annotated[Path, typer.Option("-c", "--classifier", help="Classifier directory; it stays frozen.")],
+    classifier: Annotated[Path, typer.Option("--classifier", help="Classifier directory; it stays frozen.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Model directory to write (classifier included).")],
     labels: Annotated[
         Path | None, typer.Option("-l", "--labels", help="Label table: its `split` column, and true classes.")
@@ -133,7 +133,7 @@ def train_explainer(
 
     A self-test first refuses a masking operator that hides nothing.
 
-    Example: seqmask train-explainer genomes.fasta.gz -l genomes.tsv.gz -c classifier -o model
+    Example: seqmask train-explainer genomes.fasta.gz -l genomes.tsv.gz --classifier classifier -o model
     """
     options = build(ExplainerOptions, locals())
 

@@ -39,7 +39,7 @@ ranks = ["a", "b"]
 def test_the_command_line_wins_over_the_environment_and_that_over_the_file(
     run: Run, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done = run("mask", "--config", config)
+    done = run("mask", "-c", config)
     assert (done.code, done.err) == (0, "")
     assert done.text.startswith("id\tlength\t")
     monkeypatch.setenv("SEQMASK_SEED", "5")

@@ -64,7 +64,7 @@ def classifier(run: Run, data: tuple[Path, Path], tmp_path_factory: pytest.TempP
 
 
 def explain(run: Run, data: tuple[Path, Path], classifier: Path, output: Path, *more: object) -> Any:
-    return run("train-explainer", data[0], "-l", data[1], "-c", classifier, "-o", output, *QUICK, *more)
+    return run("train-explainer", data[0], "-l", data[1], "--classifier", classifier, "-o", output, *QUICK, *more)
 
 
 def read_json(path: Path) -> Any:
@@ -219,7 +219,7 @@ class TestExplainer:
 
     def test_without_labels(self, run: Run, data: tuple[Path, Path], classifier: Path, tmp_path: Path) -> None:
         """The last tenth is held out; the classifier's own classes are the reference."""
-        done = run("train-explainer", data[0], "-c", classifier, "-o", tmp_path / "model", *QUICK)
+        done = run("train-explainer", data[0], "--classifier", classifier, "-o", tmp_path / "model", *QUICK)
         assert done.code == 0, done.err
         assert "101 training sequences, 11 validation sequences" in done.err
         assert "no sequences of split `val`: the last 11 training sequences are held out instead" in done.err
@@ -268,13 +268,13 @@ class TestRefused:
     def test_true_classes_need_labels(
         self, run: Run, data: tuple[Path, Path], classifier: Path, tmp_path: Path
     ) -> None:
-        done = run("train-explainer", data[0], "-c", classifier, "-o", tmp_path / "x", "--target", "true", "-q")
+        done = run("train-explainer", data[0], "--classifier", classifier, "-o", tmp_path / "x", "--target", "true", "-q")
         assert (done.code, done.err) == (2, "seqmask: error: --target true needs --labels\n")
 
     def test_one_sequence(self, run: Run, classifier: Path, tmp_path: Path) -> None:
         """Nothing could be held out: it would never end."""
         (tmp_path / "one.fasta").write_text(">a\n" + "ACGTTGCA" * 20 + "\n")
-        done = run("train-explainer", tmp_path / "one.fasta", "-c", classifier, "-o", tmp_path / "x", *QUICK, "-q")
+        done = run("train-explainer", tmp_path / "one.fasta", "--classifier", classifier, "-o", tmp_path / "x", *QUICK, "-q")
         assert done.code == 1
         assert re.fullmatch(r"seqmask: error: .*one\.fasta: one sequence; expected two or more[^\n]*\n", done.err)
 

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from seqmask.models.classifier import Classifier
 from seqmask.models.crossing import CrossingEmbedding
 from seqmask.models.pooler import pooled_states, pooler_of
-from seqmask.sequences.tokens import SPECIALS, UNK, KmerTokenizer
+from seqmask.sequences.tokens import MASK, SPECIALS, UNK, KmerTokenizer
 from seqmask.training.dataset import Corpus, CropLaw, crop_codes
 from seqmask.training.losses import classification
 
@@ -126,7 +126,7 @@ def start_as_bag(classifier: Classifier, bag: Bag) -> None:
 
     Every sublayer's output projection becomes zero, so each layer is LN(x + 0) = x for a normalised x. Position
     embeddings are small, short waves: attention can find neighbours by them, and their mean over a sequence, which is
-    what would disturb the pooled bag, is about zero.
+    what would disturb the pooled bag, is about zero. [MASK] becomes the mean of the k-mers.
     """
     encoder = classifier.encoder
     embeddings = encoder.embeddings
@@ -141,6 +141,8 @@ def start_as_bag(classifier: Classifier, bag: Bag) -> None:
                 embeddings.word_embeddings.phases.copy_(bag.embedding.phases)  # type: ignore[union-attr, operator]
         else:
             table = F.layer_norm(table, (table.shape[1],))
+        # a hidden token says what any k-mer says, where the bag gave [MASK] no meaning
+        table[MASK] = F.normalize(table[len(SPECIALS) :].mean(dim=0), dim=0) * table.shape[1] ** 0.5
         embeddings.word_embeddings.weight.copy_(table)  # type: ignore[union-attr, operator]
         positions = embeddings.position_embeddings.weight  # type: ignore[union-attr]
         positions.copy_(0.1 * waves(*positions.shape))  # type: ignore[operator, misc]

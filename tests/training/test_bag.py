@@ -195,7 +195,13 @@ class TestStart:
         classifier = started(bag, 0)
         assert torch.equal(classifier.head.weight, bag.head.weight)
         assert classifier.head.weight.data_ptr() != bag.head.weight.data_ptr()
-        assert classifier.encoder.embeddings.word_embeddings.weight[MASK].any(), "a hidden token has an embedding"
+
+    @pytest.mark.parametrize("crossing", [0, K])
+    def test_a_hidden_token_is_the_mean_of_the_kmers(self, crossing: int) -> None:
+        table = started(a_bag(crossing), crossing).encoder.embeddings.word_embeddings.weight
+        mean = table[len(SPECIALS) :].mean(dim=0)
+        assert float(torch.cosine_similarity(table[MASK], mean, dim=0)) == pytest.approx(1)
+        assert float(table[MASK].square().mean()) == pytest.approx(1, abs=1e-4), "as large as they are"
 
 
 def test_positions_are_short_waves() -> None:

@@ -35,7 +35,7 @@ class ClassifierOptions:
     phases: int = 1  # with crossing: 3 tells k-mers apart by their place modulo 3, for coding sequence
     pooler: int = 512  # inner size of the feed-forward block between pooling and the heads; 0 = heads read the mean
     max_tokens: int = 256  # longest window, tokens
-    operator: str = "blend"  # the masking operator it is trained to expect
+    operator: str = "gate"  # the masking operator it is trained to expect
     min_per_class: int = 20  # rarer classes are unknown at that rank
     min_crop: int = 150  # shortest random crop, nt; crops are log-uniform from here to the longest window
     mutated: float = 0.0  # bases of a crop are replaced at a rate from U(0, this)

@@ -60,6 +60,7 @@ SCORED = {
     "accuracy": 0.911,
     "balanced_accuracy": 0.822,
     "majority_rate": 0.533,
+    "ece": 0.031,
     "accuracy_all": 0.844,
     "known": 90,
     "labelled": 100,
@@ -314,7 +315,7 @@ def test_every_option_has_the_flag_that_the_card_gives_it(name: str, options: ty
 
 def test_accuracy_beside_the_baseline(files: dict[str, Path]) -> None:
     text = make(files, str(files["baseline"]))
-    own = ["`test`", "domain", "0.911", "0.822", "0.533", "90 of 100", "0.844"]
+    own = ["`test`", "domain", "0.911", "0.822", "0.533", "0.031", "90 of 100", "0.844"]
     assert [*own, "0.777", "0.655", "90 of 100", "0.711"] in cells(text, "`test`")  # not the one on crops
     assert cells(text, "`test`", "genus")[0][-4:] == ["n/a"] * 4
     assert "5-mer counts, both strands as one" in text
@@ -332,7 +333,7 @@ def test_baseline_of_other_classes_is_called_so(files: dict[str, Path]) -> None:
 def test_without_baseline_there_is_no_column_for_it(files: dict[str, Path]) -> None:
     text = make(files)
     assert cells(text, "`test`", "domain") == [
-        ["`test`", "domain", "0.911", "0.822", "0.533", "90 of 100", "0.844"],
+        ["`test`", "domain", "0.911", "0.822", "0.533", "0.031", "90 of 100", "0.844"],
     ]
     assert "k-mers:" not in text
 

@@ -230,7 +230,10 @@ main()
         assert b"tokens a batch" in process.stderr.readline()
         time.sleep(1.5 if waits_for == "reader" else 0.5)
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=120) == 130
+        try:
+            assert process.wait(timeout=120) == 130
+        finally:
+            process.kill()  # one that did not listen would never end
         rest = process.stderr.read()
         assert b"Traceback" not in rest
         assert b"Fatal" not in rest

@@ -128,9 +128,7 @@ def train_bag(
     """Train the bag of k-mers and put it into the network."""
     crossing = int(network.config.get("crossing_kmers", 0))
     width = int(network.config["hidden_size"])
-    bag = Bag(
-        tokenizer.vocabulary_size, width, sum(network.sizes), crossing, options.phases, options.pooler
-    ).to(device)
+    bag = Bag(tokenizer.vocabulary_size, width, sum(network.sizes), crossing, options.phases, options.pooler).to(device)
     size = min(256, max(len(corpus) // 8, 1))
     steps = max(round(options.bag_epochs * len(corpus) / size), 1)
     fit(

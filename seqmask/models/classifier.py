@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from seqmask.errors import SeqmaskError
 from seqmask.models.encoders import build
-from seqmask.models.pooler import pooled_states, pooler_of
 from seqmask.models.operators import EmbeddingSite, gate_attention
+from seqmask.models.pooler import pooled_states, pooler_of
 from seqmask.sequences.tokens import CLS, MASK, PAD, SEP
 
 

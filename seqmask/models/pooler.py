@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -39,7 +38,8 @@ class Pooler(nn.Module):
         deviation = (centred.square().mean(dim=1, keepdim=True) + self.norm.eps).sqrt().unsqueeze(1)
         unit = centred.unsqueeze(1) / deviation
         along = (found * unit).mean(dim=2, keepdim=True)
-        return (found - found.mean(dim=2, keepdim=True) - unit * along) / deviation
+        gradients: Tensor = (found - found.mean(dim=2, keepdim=True) - unit * along) / deviation
+        return gradients
 
 
 def pooler_of(width: int, inner: int) -> Pooler | None:

@@ -22,7 +22,6 @@ from seqmask.sequences.tokens import MASK, SPECIALS, UNK, KmerTokenizer
 from seqmask.training.dataset import Corpus, CropLaw, crop_codes
 from seqmask.training.losses import classification
 
-
 POOLER_RATE = 1 / 15  # of the rate of the embeddings, each row of which few sequences reach
 
 
@@ -44,7 +43,7 @@ class Bag(nn.Module):
         self.head = nn.Linear(width, classes)
 
     def rate(self, name: str) -> float:
-        """Learning rate of a parameter relative to that of the embeddings: a pooler, and heads behind one, are dense."""
+        """Learning rate of a parameter relative to the embeddings': a pooler, and heads behind one, are dense."""
         return 1.0 if self.pooler is None or name.startswith("embedding") else POOLER_RATE
 
     def forward(self, ids: Tensor, rows: Tensor) -> Tensor:

@@ -17,7 +17,18 @@ def test_train_explainer_in_two_processes(few: Path, tiny_model: Path, tmp_path:
     options = ["--steps", "2", "--validations", "1", "--min-crop", "60", "--batch-tokens", "512", "-x", "cpu"]
     output = tmp_path / "model"
     done = subprocess.run(
-        [*launcher, "-m", "seqmask", "train-explainer", str(few), "--classifier", str(tiny_model), "-o", str(output), *options],
+        [
+            *launcher,
+            "-m",
+            "seqmask",
+            "train-explainer",
+            str(few),
+            "--classifier",
+            str(tiny_model),
+            "-o",
+            str(output),
+            *options,
+        ],
         env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,

@@ -268,13 +268,17 @@ class TestRefused:
     def test_true_classes_need_labels(
         self, run: Run, data: tuple[Path, Path], classifier: Path, tmp_path: Path
     ) -> None:
-        done = run("train-explainer", data[0], "--classifier", classifier, "-o", tmp_path / "x", "--target", "true", "-q")
+        done = run(
+            "train-explainer", data[0], "--classifier", classifier, "-o", tmp_path / "x", "--target", "true", "-q"
+        )
         assert (done.code, done.err) == (2, "seqmask: error: --target true needs --labels\n")
 
     def test_one_sequence(self, run: Run, classifier: Path, tmp_path: Path) -> None:
         """Nothing could be held out: it would never end."""
         (tmp_path / "one.fasta").write_text(">a\n" + "ACGTTGCA" * 20 + "\n")
-        done = run("train-explainer", tmp_path / "one.fasta", "--classifier", classifier, "-o", tmp_path / "x", *QUICK, "-q")
+        done = run(
+            "train-explainer", tmp_path / "one.fasta", "--classifier", classifier, "-o", tmp_path / "x", *QUICK, "-q"
+        )
         assert done.code == 1
         assert re.fullmatch(r"seqmask: error: .*one\.fasta: one sequence; expected two or more[^\n]*\n", done.err)
 

@@ -33,6 +33,7 @@ class ClassifierOptions:
     stride: int = 6  # nt between the starts of neighbouring k-mers
     crossing: bool = True  # tokens also read the k-mers that cross into the next token; needs stride = k
     phases: int = 1  # with crossing: 3 tells k-mers apart by their place modulo 3, for coding sequence
+    canonical: bool = False  # with crossing: a k-mer and its reverse complement are one
     pooler: int = 512  # inner size of the feed-forward block between pooling and the heads; 0 = heads read the mean
     max_tokens: int = 256  # longest window, tokens
     operator: str = "gate"  # the masking operator it is trained to expect
@@ -46,6 +47,7 @@ class ClassifierOptions:
     learning_rate: float = 1e-3
     bag_learning_rate: float = 3e-2
     weight_decay: float = 0.01
+    label_smoothing: float = 0.0  # share of each target that is spread over all classes of its rank
     masked_share: float = 0.5  # share of the batches that are randomly masked
     checkpoint_minutes: float = 5.0
     resume: bool = False

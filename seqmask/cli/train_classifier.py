@@ -52,6 +52,13 @@ def train_classifier(
             min=1, max=3, help="3: crossing k-mers are told apart by codon position.", rich_help_panel="Model"
         ),
     ] = DEFAULTS.phases,
+    canonical: Annotated[
+        bool,
+        typer.Option(
+            help="A crossing k-mer and its reverse complement are one: both strands read alike.",
+            rich_help_panel="Model",
+        ),
+    ] = DEFAULTS.canonical,
     pooler: Annotated[
         int,
         typer.Option(
@@ -88,6 +95,10 @@ def train_classifier(
     learning_rate: Annotated[float, typer.Option(rich_help_panel="Training")] = DEFAULTS.learning_rate,
     bag_learning_rate: Annotated[float, typer.Option(rich_help_panel="Training")] = DEFAULTS.bag_learning_rate,
     weight_decay: Annotated[float, typer.Option(rich_help_panel="Training")] = DEFAULTS.weight_decay,
+    label_smoothing: Annotated[
+        float,
+        typer.Option(min=0, max=0.5, help="Share of each target spread over all classes.", rich_help_panel="Training"),
+    ] = DEFAULTS.label_smoothing,
     masked_share: Annotated[
         float, typer.Option(min=0, max=1, help="Share of randomly masked batches.", rich_help_panel="Training")
     ] = DEFAULTS.masked_share,

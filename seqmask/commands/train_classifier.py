@@ -74,7 +74,7 @@ def train_classifier(options: ClassifierOptions, report: Reporter, say: Say) -> 
 
     crossing = options.k if options.crossing and options.k == options.stride > 1 else 0
     config = configuration(
-        options.size, tokenizer.vocabulary_size, options.max_tokens, crossing, options.phases, options.pooler
+        options.size, tokenizer.vocabulary_size, options.max_tokens, crossing, options.phases, options.pooler, options.canonical
     )
     network = Classifier(config, ranks.sizes, options.operator).to(device)
     checkpoints = Checkpoints(
@@ -83,7 +83,7 @@ def train_classifier(options: ClassifierOptions, report: Reporter, say: Say) -> 
     if options.bag_epochs > 0 and not checkpoints.waiting:
         train_bag(network, corpus, tokenizer, law, options, device, report)
     history = fit(
-        ClassifierObjective(network, options.masked_share, options.seed, device),
+        ClassifierObjective(network, options.masked_share, options.seed, device, options.label_smoothing),
         lambda first: batches(corpus, tokenizer, law, options.batch_tokens, options.seed, first),
         Schedule(options.steps, options.learning_rate, options.weight_decay),
         name="classifier",
@@ -126,13 +126,12 @@ def train_bag(
     report: Reporter,
 ) -> None:
     """Train the bag of k-mers and put it into the network."""
-    crossing = int(network.config.get("crossing_kmers", 0))
-    width = int(network.config["hidden_size"])
-    bag = Bag(tokenizer.vocabulary_size, width, sum(network.sizes), crossing, options.phases, options.pooler).to(device)
+    crossing = network.config.get("crossing_kmers", 0)
+    bag = Bag(network.config, sum(network.sizes)).to(device)
     size = min(256, max(len(corpus) // 8, 1))
     steps = max(round(options.bag_epochs * len(corpus) / size), 1)
     fit(
-        BagObjective(bag, network.sizes),
+        BagObjective(bag, network.sizes, options.label_smoothing),
         bag_batches(corpus, tokenizer, law, size, options.seed, device, 0 if crossing else steps),
         Schedule(steps, options.bag_learning_rate, options.weight_decay),
         name="bag of k-mers",

@@ -20,11 +20,17 @@ class CrossingEmbedding(nn.Embedding):
     phases: with 3, k-mers are weighted, dimension by dimension, by their place in the token modulo 3, so that where k
     is a multiple of 3 coding sequence can be read by codon position; 1 = they are not.
 
+    canonical: a k-mer and its reverse complement are one (with phases: at the mirrored place), so that both strands of
+    a sequence read alike and every sequence trains both. (Of one that is its own reverse complement the phase is told
+    by the strand that is read.)
+
     Where the last token overlaps the one before it (a length that is no multiple of k), the k-mers between these two
     are not those of the sequence.
     """
 
-    def __init__(self, vocabulary: int, width: int, k: int, phases: int = 1) -> None:
+    canonical_rows: Tensor
+
+    def __init__(self, vocabulary: int, width: int, k: int, phases: int = 1, canonical: bool = False) -> None:
         super().__init__(vocabulary, width)
         if k < 2 or vocabulary != len(SPECIALS) + 4**k:
             raise ValueError(
@@ -36,10 +42,12 @@ class CrossingEmbedding(nn.Embedding):
             self.phases = nn.Parameter(phase_weights(phases, width))
         else:
             self.register_parameter("phases", None)
+        self.canonical = canonical
+        self.register_buffer("canonical_rows", canonical_rows(k), persistent=False)
 
     def forward(self, ids: Tensor) -> Tensor:
         """Embeddings (B, T, D). ids (B, T) int64; `visible` (B, T) in [0, 1], or None = every token is shown."""
-        kmers, there = crossing_kmers(ids, self.k)
+        kmers, there = self._kmers(ids)
         weights = there.to(self.weight.dtype)
         if self.visible is not None:
             weights = weights * self._neighbours_shown(self.visible.to(weights.dtype))
@@ -49,13 +57,25 @@ class CrossingEmbedding(nn.Embedding):
         """What each embedding is the sum of, (B, T, D) each: the k-mers that reach into the token before, the token
         itself, those that reach into the token after. ids (B, T) int64, all shown.
         """
-        kmers, there = crossing_kmers(ids, self.k)
+        kmers, there = self._kmers(ids)
         weights = there.to(self.weight.dtype) * self.k**-0.5
         own = self.k // 2
         places = (range(own), range(own, own + 1), range(own + 1, self.k))
         table = self._table()
         before, token, after = (self._sum_places(table, kmers, weights, of) for of in places)
         return before, token, after
+
+    def _kmers(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows (B, T, k) of the table of all phases, and whether each k-mer exists (bool)."""
+        kmers, there = crossing_kmers(ids, self.k)
+        rows = self.canonical_rows[kmers] if self.canonical else kmers
+        if self.phases is None:
+            return rows, there
+        place, count = torch.arange(self.k, device=ids.device), len(self.phases)
+        phase = place % count
+        if self.canonical:  # a token's reverse complement begins where the token ends: k-mers s nt on are s nt back
+            phase = torch.where(rows == kmers, phase, (2 * (self.k // 2) - place) % count)
+        return rows + phase * self.num_embeddings, there
 
     def _table(self) -> Tensor:
         """Embeddings (phases x vocabulary, D) of every k-mer in every phase.
@@ -64,19 +84,16 @@ class CrossingEmbedding(nn.Embedding):
         """
         return self.weight if self.phases is None else (self.phases.unsqueeze(1) * self.weight).flatten(0, 1)
 
-    def _sum_places(self, table: Tensor, kmers: Tensor, weights: Tensor, places: range) -> Tensor:
-        """Weighted sums (B, T, D) over some places of k-mers and weights (B, T, k), each by its phase."""
+    def _sum_places(self, table: Tensor, rows: Tensor, weights: Tensor, places: range) -> Tensor:
+        """Weighted sums (B, T, D) over some places of rows and weights (B, T, k)."""
         if not places:
-            return table.new_zeros(*kmers.shape[:2], table.shape[1])
+            return table.new_zeros(*rows.shape[:2], table.shape[1])
         part = slice(places.start, places.stop)
-        rows, weights = kmers[..., part], weights[..., part]
-        if self.phases is not None:
-            phase = torch.arange(places.start, places.stop, device=rows.device) % len(self.phases)
-            rows = rows + phase * self.num_embeddings
+        rows, weights = rows[..., part], weights[..., part]
         found = F.embedding_bag(
             rows.flatten(0, 1), table, per_sample_weights=weights.flatten(0, 1).contiguous(), mode="sum"
         )
-        return found.view(*kmers.shape[:2], -1)
+        return found.view(*rows.shape[:2], -1)
 
     def _neighbours_shown(self, shown: Tensor) -> Tensor:
         """To which degree (B, T, k) the neighbour is shown that a k-mer reaches into; shown (B, T)."""
@@ -84,6 +101,16 @@ class CrossingEmbedding(nn.Embedding):
         after = F.pad(shown, (0, 1))[:, 1:]
         left = self.k // 2
         return torch.stack([before] * left + [own] + [after] * (self.k - 1 - left), dim=-1)
+
+
+def canonical_rows(k: int) -> Tensor:
+    """Id (V,) int64 that each id stands for: of a k-mer and its reverse complement the one that is first in order."""
+    forward = torch.arange(4**k)
+    rest, reverse = forward.clone(), torch.zeros_like(forward)
+    for _ in range(k):
+        reverse = 4 * reverse + 3 - rest % 4
+        rest = rest // 4
+    return torch.cat([torch.arange(len(SPECIALS)), torch.minimum(forward, reverse) + len(SPECIALS)])
 
 
 def phase_weights(phases: int, width: int) -> Tensor:

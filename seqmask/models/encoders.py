@@ -32,12 +32,18 @@ SIZES = {
 
 
 def configuration(
-    size: str, vocabulary_size: int, max_tokens: int, crossing: int = 0, phases: int = 1, pooler: int = 0
+    size: str,
+    vocabulary_size: int,
+    max_tokens: int,
+    crossing: int = 0,
+    phases: int = 1,
+    pooler: int = 0,
+    canonical: bool = False,
 ) -> dict[str, Any]:
     """Configuration of a new BERT encoder as a JSON object. size: a key of SIZES.
 
     crossing: k, where tokens also read the k-mers that cross into their neighbours (`CrossingEmbedding`); 0 = they do
-    not. phases: as there. pooler: inner size of the block after pooling (`Pooler`); 0 = none.
+    not. phases, canonical: as there. pooler: inner size of the block after pooling (`Pooler`); 0 = none.
     """
     if size not in SIZES:
         raise SeqmaskError(f"unknown size {size!r}; expected one of {', '.join(SIZES)}")
@@ -53,6 +59,7 @@ def configuration(
         "attention_probs_dropout_prob": 0.0,
         "layer_norm_eps": 1e-5,  # BERT's 1e-12 makes the gradient of LN at a hidden (zero) token explode
         **({"crossing_kmers": crossing, "crossing_phases": phases} if crossing else {}),
+        **({"crossing_canonical": True} if crossing and canonical else {}),
         **({"pooler": pooler} if pooler else {}),
     }
 
@@ -67,19 +74,27 @@ def build(config: dict[str, Any], attention: str = "sdpa") -> nn.Module:
     if kind == "esm":
         encoder.contact_head = None  # type: ignore[assignment]  # never asked for, and of a size with the layers
     if config.get("crossing_kmers"):
-        words = CrossingEmbedding(
-            config["vocab_size"], config["hidden_size"], config["crossing_kmers"], config.get("crossing_phases", 1)
-        )
+        words = word_embedding(config)
         words.weight.data.copy_(encoder.embeddings.word_embeddings.weight)  # type: ignore[union-attr, arg-type]
         encoder.embeddings.word_embeddings = words  # type: ignore[union-attr]
     return encoder
+
+
+def word_embedding(config: Mapping[str, Any]) -> nn.Embedding:
+    """The table of token embeddings that a configuration asks for, with PyTorch's initial weights."""
+    shape = config["vocab_size"], config["hidden_size"]
+    if not config.get("crossing_kmers"):
+        return nn.Embedding(*shape)
+    return CrossingEmbedding(
+        *shape, config["crossing_kmers"], config.get("crossing_phases", 1), config.get("crossing_canonical", False)
+    )
 
 
 def _by_transformers(kind: str, config: dict[str, Any], attention: str) -> nn.Module:
     package, config_name, model_name, extra = _ARCHITECTURES[kind]
     config_class = getattr(importlib.import_module(f"{package}.configuration_{kind}"), config_name)
     model_class = getattr(importlib.import_module(f"{package}.modeling_{kind}"), model_name)
-    own = ("model_type", "crossing_kmers", "crossing_phases", "pooler")
+    own = ("model_type", "crossing_kmers", "crossing_phases", "crossing_canonical", "pooler")
     settings = config_class(
         **{key: value for key, value in config.items() if key not in own}, attn_implementation=attention
     )

@@ -7,8 +7,9 @@ a transformer trained from random weights spends hours on them (docs/decisions/0
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from torch.nn import functional as F
 
 from seqmask.models.classifier import Classifier
 from seqmask.models.crossing import CrossingEmbedding
+from seqmask.models.encoders import word_embedding
 from seqmask.models.pooler import pooled_states, pooler_of
 from seqmask.sequences.tokens import MASK, SPECIALS, UNK, KmerTokenizer
 from seqmask.training.dataset import Corpus, CropLaw, crop_codes
@@ -28,18 +30,15 @@ POOLER_RATE = 1 / 15  # of the rate of the embeddings, each row of which few seq
 class Bag(nn.Module):
     """logits = heads(pooler(mean over tokens of LN(embedding))); LN without scale and shift.
 
-    crossing, phases, pooler: as of `configuration`.
+    config: the configuration of the encoder that it is for. classes: of all ranks.
     """
 
-    def __init__(
-        self, vocabulary: int, width: int, classes: int, crossing: int = 0, phases: int = 1, pooler: int = 0
-    ) -> None:
+    def __init__(self, config: Mapping[str, Any], classes: int) -> None:
         super().__init__()
-        self.embedding: nn.Embedding = (
-            CrossingEmbedding(vocabulary, width, crossing, phases) if crossing else nn.Embedding(vocabulary, width)
-        )
+        width = int(config["hidden_size"])
+        self.embedding = word_embedding(config)
         nn.init.normal_(self.embedding.weight, std=1.0)
-        self.pooler = pooler_of(width, pooler)
+        self.pooler = pooler_of(width, int(config.get("pooler", 0)))
         self.head = nn.Linear(width, classes)
 
     def rate(self, name: str) -> float:
@@ -71,10 +70,11 @@ class BagBatch:
 
 @dataclass(slots=True)
 class BagObjective:
-    """Sum over ranks of the cross-entropy of the bag."""
+    """Sum over ranks of the cross-entropy of the bag, with smoothed targets."""
 
     bag: Bag
     sizes: Sequence[int]
+    smoothing: float = 0.0
 
     @property
     def trained(self) -> nn.Module:
@@ -83,7 +83,8 @@ class BagObjective:
 
     def loss(self, batch: BagBatch, progress: float) -> tuple[Tensor, dict[str, float]]:
         """The scalar to minimise, and the cross-entropy of each rank in nats."""
-        terms = classification(self.bag(batch.ids, batch.rows).split(tuple(self.sizes), dim=1), batch.targets)
+        logits = self.bag(batch.ids, batch.rows).split(tuple(self.sizes), dim=1)
+        terms = classification(logits, batch.targets, self.smoothing)
         total = torch.stack(terms).sum()
         return total, {f"cross_entropy_{i}": float(t.detach()) for i, t in enumerate(terms)}
 
@@ -135,6 +136,8 @@ def start_as_bag(classifier: Classifier, bag: Bag) -> None:
         # LN(row) without the first LN; a sum over crossing k-mers must keep the weights that its terms learned
         table = bag.embedding.weight
         if isinstance(bag.embedding, CrossingEmbedding):
+            if bag.embedding.canonical:  # the other rows were never trained
+                table = table[bag.embedding.canonical_rows]
             table = table / table.square().mean().sqrt()
             if bag.embedding.phases is not None:
                 embeddings.word_embeddings.phases.copy_(bag.embedding.phases)  # type: ignore[union-attr, operator]

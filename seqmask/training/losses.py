@@ -10,16 +10,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def classification(logits: Sequence[Tensor], targets: Tensor) -> list[Tensor]:
+def classification(logits: Sequence[Tensor], targets: Tensor, smoothing: float = 0.0) -> list[Tensor]:
     """Cross-entropy of each rank, a scalar each; logits[r] (B, C_r), targets (B, R) with -1 = unknown, left out.
 
-    A rank of which the batch knows no class contributes 0.
+    A rank of which the batch knows no class contributes 0. smoothing: this share of a target is spread evenly over all
+    classes (Szegedy et al. 2016).
     """
     terms = []
     for rank, scores in enumerate(logits):
         known = targets[:, rank] >= 0
         if known.any():
-            terms.append(F.cross_entropy(scores[known], targets[known, rank]))
+            terms.append(F.cross_entropy(scores[known], targets[known, rank], label_smoothing=smoothing))
         else:
             terms.append(scores.sum() * 0.0)
     return terms

@@ -30,14 +30,15 @@ class ClassifierObjective:
     """Sum over ranks of the cross-entropy, with binary random masking through the Explainer's operator on some batches.
 
     Random masking puts masked inputs into the classifier's distribution (Hase et al. 2021, arXiv 2106.00786).
-    masked_share: the share of the batches that are masked. Smoothing of targets is left out: confidences are read as
-    probabilities.
+    masked_share: the share of the batches that are masked. smoothing: of targets; what it does to confidences a
+    temperature takes back afterwards.
     """
 
     classifier: Classifier
     masked_share: float
     seed: int
     device: torch.device
+    smoothing: float = 0.0
 
     @property
     def trained(self) -> nn.Module:
@@ -55,7 +56,8 @@ class ClassifierObjective:
         if rng.random() < self.masked_share:
             mask = torch.from_numpy(random_mask(batch.attention, rng)).to(self.device)
         self.classifier.train()
-        terms = classification(self.classifier.split(by_rows(self.classifier, ids, attention, mask)), targets)
+        logits = self.classifier.split(by_rows(self.classifier, ids, attention, mask))
+        terms = classification(logits, targets, self.smoothing)
         kind = "full" if mask is None else "masked"
         logged = {f"{kind}_cross_entropy_{i}": float(term.detach()) for i, term in enumerate(terms)}
         return torch.stack(terms).sum(), logged

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import Tensor
 from seqmask.labels import Rank, Ranks
 from seqmask.models.checkpoint import load_classifier, round_to_half, save_classifier, weights_sha256
 from seqmask.models.classifier import Classifier
-from seqmask.models.crossing import CrossingEmbedding, crossing_kmers
+from seqmask.models.crossing import CrossingEmbedding, canonical_rows, crossing_kmers
 from seqmask.models.encoders import configuration
 from seqmask.models.explainer import Explainer
 from seqmask.models.operators import OPERATORS
@@ -132,6 +133,37 @@ class TestEmbedding:
         every = torch.from_numpy(KmerTokenizer(k, k).all_ids(to_codes(sequence)).astype(np.int64))
         found = words(ids_of(sequence, k)).sum(dim=1)[0]
         torch.testing.assert_close(found, words.weight[every].sum(dim=0) / k**0.5)
+
+    @pytest.mark.parametrize("phases", [1, 3])
+    @pytest.mark.parametrize("k", [3, 5, 6])
+    def test_canonical_kmers_read_both_strands_alike(self, k: int, phases: int) -> None:
+        """Token by token for odd k, whose k-mers lie evenly around the middle; as a sum over tokens for any k."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(k)
+            words = CrossingEmbedding(len(SPECIALS) + 4**k, 6, k, phases, canonical=True).double().requires_grad_(False)
+        if phases > 1:  # those that are their own reverse complement have the phase of the strand that is read
+            every = ("".join(letters) for letters in itertools.product("ACGT", repeat=k))
+            own = [kmer for kmer in every if kmer == reverse_complement(kmer)]
+            words.weight[[int(KmerTokenizer(k, k).encode(kmer).ids[0]) for kmer in own]] = 0
+        sequence = some_sequence(k, 9)
+        one, other = (words(ids_of(text, k))[0] for text in (sequence, reverse_complement(sequence)))
+        torch.testing.assert_close(one.sum(dim=0), other.sum(dim=0))
+        if k % 2:
+            torch.testing.assert_close(one, other.flip(0))
+        words.canonical = False
+        assert not torch.allclose(words(ids_of(sequence, k))[0].sum(dim=0), one.sum(dim=0))
+
+    @pytest.mark.parametrize("k", [2, 3, 6])
+    def test_a_kmer_stands_for_its_reverse_complement(self, k: int) -> None:
+        rows = canonical_rows(k)
+        assert rows[: len(SPECIALS)].tolist() == list(range(len(SPECIALS)))
+        every = ["".join(letters) for letters in itertools.product("ACGT", repeat=k)]
+        tokenizer = KmerTokenizer(k, k)
+        for kmer in every[:: max(len(every) // 64, 1)]:
+            first = min(kmer, reverse_complement(kmer))
+            assert rows[int(tokenizer.encode(kmer).ids[0])] == int(tokenizer.encode(first).ids[0])
+        palindromes = 4 ** (k // 2) if k % 2 == 0 else 0
+        assert len(rows.unique()) == len(SPECIALS) + (4**k + palindromes) // 2
 
     @pytest.mark.parametrize("k", [2, 3, 6])
     def test_neighbours_count_to_the_degree_that_they_are_shown(self, k: int) -> None:
@@ -362,7 +394,7 @@ def test_evidence_across_a_border_needs_both_tokens() -> None:
     classifier = Classifier(
         {**configuration("tiny", len(SPECIALS) + 4**k, 16, crossing=k), "hidden_size": width}, (2,), "blend"
     ).eval()
-    bag = Bag(len(SPECIALS) + 4**k, width, 2, crossing=k)
+    bag = Bag(classifier.config, 2)
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         bag.embedding.weight.normal_()

@@ -23,10 +23,12 @@ TOKENIZER = KmerTokenizer(K, K)
 WIDTH, SIZES = 64, (2, 3)
 
 
-def a_bag(crossing: int, seed: int = 0, classes: int = sum(SIZES), phases: int = 1, pooler: int = 0) -> Bag:
+def a_bag(
+    crossing: int, seed: int = 0, classes: int = sum(SIZES), phases: int = 1, pooler: int = 0, canonical: bool = False
+) -> Bag:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        bag = Bag(TOKENIZER.vocabulary_size, WIDTH, classes, crossing, phases, pooler)
+        bag = Bag(configuration("tiny", TOKENIZER.vocabulary_size, 32, crossing, phases, pooler, canonical), classes)
         if phases > 1:
             bag.embedding.phases.data.normal_(1.0, 0.5)
         torch.nn.init.normal_(bag.head.weight, std=0.5)
@@ -143,11 +145,17 @@ def padded(texts: list[str]) -> tuple[Tensor, Tensor]:
 
 
 def started(
-    bag: Bag, crossing: int, operator: str = "blend", layers: int = 2, phases: int = 1, pooler: int = 0
+    bag: Bag,
+    crossing: int,
+    operator: str = "blend",
+    layers: int = 2,
+    phases: int = 1,
+    pooler: int = 0,
+    canonical: bool = False,
 ) -> Classifier:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(7)
-        config = configuration("tiny", TOKENIZER.vocabulary_size, 32, crossing, phases, pooler)
+        config = configuration("tiny", TOKENIZER.vocabulary_size, 32, crossing, phases, pooler, canonical)
         config["num_hidden_layers"] = layers
         classifier = Classifier(config, SIZES, operator).eval()
         start_as_bag(classifier, bag)
@@ -156,13 +164,22 @@ def started(
 
 class TestStart:
     @pytest.mark.parametrize(
-        ("crossing", "phases", "layers", "pooler"),
-        [(0, 1, 1, 0), (0, 1, 4, 0), (K, 1, 1, 0), (K, 1, 4, 0), (K, 3, 2, 0), (0, 1, 2, 48), (K, 3, 2, 48)],
+        ("crossing", "layers", "more"),
+        [
+            (0, 1, {}),
+            (0, 4, {}),
+            (K, 1, {}),
+            (K, 4, {}),
+            (K, 2, {"phases": 3}),
+            (K, 2, {"phases": 3, "canonical": True}),
+            (0, 2, {"pooler": 48}),
+            (K, 2, {"phases": 3, "pooler": 48}),
+        ],
     )
-    def test_the_transformer_says_what_the_bag_said(self, crossing: int, phases: int, layers: int, pooler: int) -> None:
+    def test_the_transformer_says_what_the_bag_said(self, crossing: int, layers: int, more: dict[str, int]) -> None:
         """Exactly, but for positions and LayerNorm's epsilon: without positions to 2e-3."""
-        bag, texts = a_bag(crossing, phases=phases, pooler=pooler), sequences()
-        classifier = started(bag, crossing, layers=layers, phases=phases, pooler=pooler)
+        bag, texts = a_bag(crossing, **more), sequences()
+        classifier = started(bag, crossing, layers=layers, **more)
         expected = bag(*end_to_end(texts))
         assert expected.std() > 0.5
         with_positions = classifier(*padded(texts))
@@ -177,6 +194,11 @@ class TestStart:
         large.embedding.weight.mul_(50)
         one, other = (started(b, K)(*padded(sequences())) for b in (bag, large))
         torch.testing.assert_close(one, other, rtol=0, atol=1e-4)
+
+    def test_every_row_of_canonical_kmers_is_the_one_it_stands_for(self) -> None:
+        """Rows that no sequence reaches would otherwise take part in what [MASK] becomes."""
+        words = started(a_bag(K, canonical=True), K, canonical=True).encoder.embeddings.word_embeddings
+        assert torch.equal(words.weight[len(SPECIALS) :], words.weight[words.canonical_rows][len(SPECIALS) :])
 
     @pytest.mark.parametrize("operator", OPERATORS)
     def test_sublayers_add_nothing_but_can_learn(self, operator: str) -> None:

@@ -57,6 +57,14 @@ def test_classification_by_hand():
     assert values(classification([log_of(0.9, 0.1)], torch.tensor([[1]]))) == pytest.approx([2.3026], abs=1e-4)
 
 
+def test_classification_with_smoothed_targets():
+    """By its definition: the share goes to all classes alike."""
+    logits, targets = torch.tensor([[2.0, 0.0, -1.0]]), torch.tensor([[1]])
+    log_p = torch.log_softmax(logits[0], dim=0)
+    expected = -(0.8 * log_p[1] + 0.2 * log_p.mean())
+    torch.testing.assert_close(classification([logits], targets, 0.2)[0], expected)
+
+
 def test_classification_leaves_unknown_classes_out():
     logits = some_logits(0)
     targets = np.array([[0, 4, -1], [1, -1, -1], [-1, 2, -1], [0, 0, -1], [1, 3, -1], [-1, 1, -1]])

@@ -203,7 +203,7 @@ def toy_classifier(operator: str = "blend", layers: int = 1) -> Classifier:
             "num_hidden_layers": layers,
         }
         classifier = Classifier(config, (2,), operator)
-        bag = Bag(VOCABULARY, WIDTH, 2)
+        bag = Bag(config, 2)
         with torch.no_grad():
             bag.embedding.weight.copy_(basis[:VOCABULARY] * WIDTH**0.5)
             bag.head.weight.copy_(64 * basis[list(KEYS)] / WIDTH**0.5)

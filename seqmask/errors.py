@@ -12,9 +12,11 @@ class SeqmaskError(Exception):
 
 
 class StoppedError(SeqmaskError):
-    """A signal ended a run that can go on with --resume. Exit code 75 (EX_TEMPFAIL: try again later)."""
+    """A signal ended a run that can go on with --resume. Exit code 75 (EX_TEMPFAIL: try again later), 130 for Ctrl-C."""
 
-    exit_code = 75
+    def __init__(self, message: str, interrupted: bool = False) -> None:
+        super().__init__(f"{message}; go on with --resume")
+        self.exit_code = 130 if interrupted else 75
 
 
 class UsageError(SeqmaskError):

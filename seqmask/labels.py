@@ -170,6 +170,10 @@ class LabelTable:
         """Whether the table says which split a sequence is of."""
         return SPLIT_COLUMN in self.columns
 
+    def has(self, rank: str) -> bool:
+        """Whether there is a column of this name or its alias."""
+        return rank in self.columns or ALIASES.get(rank, rank) in self.columns
+
     def column(self, rank: str) -> list[str]:
         """One column (N,), by its name or its alias."""
         for candidate in (rank, ALIASES.get(rank, rank)):

@@ -40,6 +40,8 @@ def print_report(report: dict[str, Any]) -> None:
         *([_truth(report["truth"])] if report["truth"] else []),
         *(_annotations(name, of) for name, of in (report["annotations"] or {"tracks": {}})["tracks"].items()),
     ):
+        title, table.title = str(table.title), None  # a table breaks its title at its own width
+        line(title)
         console.print(table)
     shapes = {"masks": report["mask"]} if "mask" in report else {n: r["mask"] for n, r in report["ranks"].items()}
     for name, shape in shapes.items():
@@ -48,6 +50,10 @@ def print_report(report: dict[str, Any]) -> None:
     for name, rank in _scored(report):
         if count := rank["probe"]["pooled_classes"]:
             line(f"probe of {name}: {count} rare classes ({rank['probe']['pooled_sequences']} sequences) count as one")
+    for name, rank in _scored(report):
+        gap = rank["best_control"]
+        if gap["interval"][0] <= 0 < gap["gap"]:
+            line(f"{name}: the gap may be chance, its interval reaches 0; more sequences would tell")
     for flag in report["red_flags"]:
         line(f"RED FLAG {flag}")
     if not report["red_flags"]:

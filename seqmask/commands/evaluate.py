@@ -41,7 +41,7 @@ def evaluate(options: EvaluateOptions, say: Callable[[str], None]) -> dict[str, 
     judge = load_judge(options.judge, model) if options.judge is not None else None
     other = load_other(options.other, model) if options.other is not None else None
     ranks = model.classifier.ranks
-    labelled = read_labelled(options.sequences, options.labels, ranks.names)
+    labelled = read_labelled(options.sequences, options.labels, ranks.names, any_rank=True)
     records = of_split(labelled, options.split, options.sequences)
     everyone = [record.name for found in labelled.splits.values() for record in found]
     truth, annotations = (

@@ -18,6 +18,9 @@ from seqmask.training.dataset import CropLaw
 from seqmask.training.processes import is_main
 
 
+CHECKPOINTS = ("bag.safetensors", "checkpoint.safetensors")  # of a training, in the order of its parts
+
+
 @dataclass(slots=True)
 class Labelled:
     """Records by split ("train" where the table has no split) and the table that names their classes, if any."""
@@ -36,16 +39,22 @@ class Labelled:
 
 
 def read_labelled(
-    sequences: Sequence[Path | str], labels: Path | None, ranks: Sequence[str], shortest: int = 0
+    sequences: Sequence[Path | str],
+    labels: Path | None,
+    ranks: Sequence[str],
+    shortest: int = 0,
+    any_rank: bool = False,
 ) -> Labelled:
     """Every record with its row; records shorter than `shortest` nt are left out of `train` alone.
 
+    any_rank: one of the ranks is enough; otherwise the table has to name taxa of all of them.
     Raises InputError for a sequence without a row, a table without a rank, or a record that is not nucleotides.
     """
     table = None
     if labels is not None:
         table = read_labels(labels)
-        table.require(ranks)
+        there = [rank for rank in ranks if table.has(rank)]
+        table.require(there if any_rank and there else ranks)
     splits: dict[str, list[Record]] = {}
     missing = []
     for record in read([str(path) for path in sequences]):
@@ -127,7 +136,8 @@ def prepare_output(directory: Path, force: bool, resume: bool) -> None:
         raise UsageError(f"{directory}: exists and is not empty; give --force to replace what it holds, or --resume")
     directory.mkdir(parents=True, exist_ok=True)
     if not resume:
-        (directory / "checkpoint.safetensors").unlink(missing_ok=True)
+        for name in CHECKPOINTS:
+            (directory / name).unlink(missing_ok=True)
 
 
 def one_of(flag: str, value: str, known: Collection[str]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from seqmask.commands.inputs import (
+    CHECKPOINTS,
     Labelled,
     crop_law,
     one_of,
@@ -32,7 +33,7 @@ from seqmask.sequences.tokens import KmerTokenizer
 from seqmask.training.bag import Bag, BagObjective, bag_batches, start_as_bag
 from seqmask.training.calibration import fold, temperatures
 from seqmask.training.dataset import Corpus, CropLaw, batches
-from seqmask.training.fit import Checkpoints, Progress, Schedule, fit
+from seqmask.training.fit import Checkpoints, Progress, Schedule, finishing, fit
 from seqmask.training.objectives import ClassifierObjective
 from seqmask.training.processes import first_ones, in_each_process, is_main
 from seqmask.version import version
@@ -74,14 +75,21 @@ def train_classifier(options: ClassifierOptions, report: Reporter, say: Say) -> 
 
     crossing = options.k if options.crossing and options.k == options.stride > 1 else 0
     config = configuration(
-        options.size, tokenizer.vocabulary_size, options.max_tokens, crossing, options.phases, options.pooler, options.canonical
+        options.size,
+        tokenizer.vocabulary_size,
+        options.max_tokens,
+        crossing,
+        options.phases,
+        options.pooler,
+        options.canonical,
     )
     network = Classifier(config, ranks.sizes, options.operator).to(device)
-    checkpoints = Checkpoints(
-        options.output / "checkpoint.safetensors", options.checkpoint_minutes, options.resume, fingerprint(options)
+    of_bag, checkpoints = (
+        Checkpoints(options.output / name, options.checkpoint_minutes, options.resume, fingerprint(options))
+        for name in CHECKPOINTS
     )
     if options.bag_epochs > 0 and not checkpoints.waiting:
-        train_bag(network, corpus, tokenizer, law, options, device, report)
+        train_bag(network, corpus, tokenizer, law, options, device, of_bag, report)
     history = fit(
         ClassifierObjective(network, options.masked_share, options.seed, device, options.label_smoothing),
         lambda first: batches(corpus, tokenizer, law, options.batch_tokens, options.seed, first),
@@ -95,6 +103,23 @@ def train_classifier(options: ClassifierOptions, report: Reporter, say: Say) -> 
 
     if not is_main():
         return {}
+    with finishing("classifier"):
+        result = finish(network, tokenizer, ranks, labelled, options, history, say)
+    for stored in (checkpoints, of_bag):
+        stored.remove()
+    return result
+
+
+def finish(
+    network: Classifier,
+    tokenizer: KmerTokenizer,
+    ranks: Ranks,
+    labelled: Labelled,
+    options: ClassifierOptions,
+    history: list[dict[str, float]],
+    say: Say,
+) -> dict[str, Any]:
+    """Calibrate, store and score what was trained: the report."""
     round_to_half(network)
     settled = calibrate(network.eval(), tokenizer, ranks, labelled, options.seed)
     round_to_half(network)
@@ -108,11 +133,9 @@ def train_classifier(options: ClassifierOptions, report: Reporter, say: Say) -> 
     write_json(options.output / "history.json", thin(history))
     if set(labelled.splits) != {"train"}:
         say("scoring val and test splits")
-    result = splits_report(
-        ClassifierModel(network.eval(), tokenizer, ranks, digest, settings), labelled, Engine(device)
-    )
+    model = ClassifierModel(network.eval(), tokenizer, ranks, digest, settings)
+    result = splits_report(model, labelled, Engine(network.head.weight.device))
     write_json(options.output / "report.json", result)
-    checkpoints.remove()
     return result
 
 
@@ -123,6 +146,7 @@ def train_bag(
     law: CropLaw,
     options: ClassifierOptions,
     device: torch.device,
+    checkpoints: Checkpoints,
     report: Reporter,
 ) -> None:
     """Train the bag of k-mers and put it into the network."""
@@ -137,6 +161,7 @@ def train_bag(
         name="bag of k-mers",
         rates=bag.rate,
         size=lambda batch: len(batch.targets),
+        checkpoints=checkpoints,
         report=report,
     )
     start_as_bag(network, bag)

@@ -39,7 +39,7 @@ from seqmask.results.curves import draw
 from seqmask.sequences.records import Record
 from seqmask.training.dataset import Corpus, batches
 from seqmask.training.effects import EffectsThenMasks
-from seqmask.training.fit import Checkpoints, Progress, Schedule, fit
+from seqmask.training.fit import Checkpoints, Progress, Schedule, finishing, fit
 from seqmask.training.objectives import FORMS, KINDS, TARGETS, ExplainerObjective, Terms
 from seqmask.training.processes import first_ones, in_each_process, is_main
 from seqmask.version import version
@@ -187,7 +187,8 @@ def train_explainer(
         raise SeqmaskError("the frozen classifier's weights changed during training: this is a bug, please report it")
     if not is_main():
         return {}
-    return finish(explainer, model, operator, validation, options, history, say)
+    with finishing("explainer"):
+        return finish(explainer, model, operator, validation, options, history, say)
 
 
 def corpora(
@@ -197,7 +198,7 @@ def corpora(
 
     Without labels, or without a `val` split, the last tenth of the sequences (at most the limit) is held out.
     """
-    labelled = read_labelled(options.sequences, options.labels, model.ranks.names, model.tokenizer.k)
+    labelled = read_labelled(options.sequences, options.labels, model.ranks.names, model.tokenizer.k, any_rank=True)
     rng = np.random.default_rng(options.seed)
     train, val = training_records(labelled, str(options.labels)), list(labelled.splits.get("val", []))
     if not val:

@@ -7,6 +7,7 @@ reads. The others, and BERT with another attention than sdpa, are built by trans
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn

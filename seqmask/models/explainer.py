@@ -17,9 +17,12 @@ from seqmask.models.encoders import build
 from seqmask.models.pooler import pooled_states, pooler_of
 from seqmask.sequences.tokens import MASK
 
-# Weights, at the start, of a rank's readings of a token: see `_readings`. Found by regression on measured effects
-# (docs/decisions/0008)
-START = (0.15, 0.1, 0.9, 0.3)
+# Weights, at the start, of a rank's readings of a token: see `_readings` and `_readings_in_masks`. Found by regression
+# on measured effects (docs/decisions/0008, 0012)
+START = (0.1, 0.07, 0.85, 0.18)
+START_IN_MASKS = (0.4, 0.57, 0.2)
+KEPT, REMOVED = 0.1, 0.2  # shares of the tokens in the two masks that are looked at again
+STEEPNESS = 10.0  # of their edge, per standard deviation of the scores
 CENTRE = 0.5  # the threshold of a centred Explainer
 LOGIT_BOUND = 5.0  # a saturated sigmoid has no gradient: an all-ones start at +-12 never moves
 
@@ -30,8 +33,9 @@ class Explainer(nn.Module):
     A token's logit is a mix of how much it points towards the explained class of each rank, and of a linear reading of
     its state. Pointing is read at three places: the token's state (a class activation map, Zhou et al. 2016), what
     hiding the token changes in the embeddings, its neighbours' included, and what the token's embedding is when it
-    alone is shown. With these the Explainer starts (`like`) near the measured effects of tokens; training then moves
-    everything.
+    alone is shown. What these say makes a first mask, and some of it is read again for the sequence as this mask would
+    leave it: beside few kept tokens, and beside the rest. With these the Explainer starts (`like`) near the measured
+    effects of tokens; training then moves everything.
 
     config: the encoder's JSON configuration. sizes: classes a rank (R ranks, C in all). tracks: 1 for a mask shared by
     all ranks, R for one a rank.
@@ -46,7 +50,8 @@ class Explainer(nn.Module):
         self.query = nn.Linear(width, sum(sizes))
         ranks = len(self.sizes)
         own = torch.ones(1, ranks) / ranks if tracks == 1 else torch.eye(ranks)
-        self.mix = nn.Parameter(torch.kron(own, torch.tensor([START])))  # (tracks, 4 R)
+        start = torch.tensor(START + START_IN_MASKS)
+        self.mix = nn.Parameter(own.unsqueeze(2) * start)  # (tracks, R, readings)
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, tracks)
         nn.init.zeros_(self.head.weight)
@@ -92,8 +97,12 @@ class Explainer(nn.Module):
         hidden = self.encoder(input_ids=ids, attention_mask=attention).last_hidden_state.float()
         with torch.autocast(device_type=hidden.device.type, enabled=False):
             taken, alone = self._evidence(ids)
-            readings = self._readings(hidden, taken.float(), alone.float(), attention, classes)
-            logits = readings @ self.mix.T + self.head(self.norm(hidden))
+            places = hidden, taken.float(), alone.float()
+            explained, readings = self._readings(*places, attention, classes)
+            first = len(START)
+            logits = self.head(self.norm(hidden)) + torch.einsum("btrk,grk->btg", readings, self.mix[:, :, :first])
+            again = self._readings_in_masks(*places, attention, explained, logits.detach())
+            logits = logits + torch.einsum("btrk,grk->btg", again, self.mix[:, :, first:])
         # tanh keeps a gradient beyond the bound where a hard clamp has none
         bounded: Tensor = LOGIT_BOUND * torch.tanh(logits / LOGIT_BOUND)
         return bounded
@@ -124,35 +133,96 @@ class Explainer(nn.Module):
 
     def _readings(
         self, hidden: Tensor, taken: Tensor, alone: Tensor, attention: Tensor, classes: Tensor | None
-    ) -> Tensor:
-        """How much each token speaks for the explained classes (B, T, 4 R), of unit variance within a sequence.
+    ) -> tuple[Tensor, Tensor]:
+        """The explained classes (B, R), and how much each token speaks for them (B, T, R, 4).
 
         A rank's four: the state against the mean class and against the classes that compete for this sequence, what
         hiding takes away against the competing ones, and what is there when it stands alone against the mean class.
-        Behind a pooler the heads' directions are followed back through it, at the mean of the whole sequence.
         """
-        weights = attention.float()
-        weights = weights / weights.sum(dim=1, keepdim=True)
-        pooled = torch.einsum("btd,bt->bd", hidden, weights)
-        scores = torch.split(self.query(pooled_states(self.pooler, pooled)), list(self.sizes), dim=1)
-        heads = torch.split(self.query.weight, list(self.sizes), dim=0)
+        pooled = torch.einsum("btd,bt->bd", hidden, shares(attention))
+        explained = torch.stack([scores.argmax(dim=1) for scores in self._scores(pooled)], dim=1)
+        if classes is not None:
+            explained = torch.where(classes >= 0, classes, explained)
+        mean, competing = self._directions(pooled, explained)
+        pairs = ((hidden, mean), (hidden, competing), (taken, competing), (alone, mean))
+        return explained, _along(pairs, attention)
+
+    def _readings_in_masks(
+        self, hidden: Tensor, taken: Tensor, alone: Tensor, attention: Tensor, explained: Tensor, logits: Tensor
+    ) -> Tensor:
+        """The same (B, T, R, 3) where the first mask, by logits (B, T, tracks), is used: against what competes with
+        the explained classes (B, R) there.
+
+        Beside its best tokens alone: what a token gives when it is added to them. Beside what is left without more of
+        them: what hiding takes away, and what a token gives.
+        """
+        found = []
+        for rank in range(len(self.sizes)):
+            of_rank = logits[:, :, min(rank, self.tracks - 1)]
+            kept, removed = (near_top(of_rank, attention, share) for share in (KEPT, REMOVED))
+            beside_kept, beside_rest = (
+                self._directions(torch.einsum("btd,bt->bd", hidden, shares(of)), explained)[1][:, rank : rank + 1]
+                for of in (kept, attention.float() - removed)
+            )
+            found.append(_along(((alone, beside_kept), (taken, beside_rest), (alone, beside_rest)), attention))
+        return torch.cat(found, dim=2)
+
+    def _scores(self, pooled: Tensor) -> tuple[Tensor, ...]:
+        """Logits (B, C_r) of each rank for means of states (B, D)."""
+        return torch.split(self.query(pooled_states(self.pooler, pooled)), list(self.sizes), dim=1)
+
+    def _directions(self, pooled: Tensor, explained: Tensor) -> tuple[Tensor, Tensor]:
+        """Where states point towards the explained classes (B, R), away from the mean class and away from the classes
+        that compete at pooled (B, D): (B, R, D) each.
+
+        Behind a pooler the heads' directions are followed back through it, there.
+        """
         found: list[Tensor] = []
-        directions: list[Tensor] = []
-        for rank, (of_rank, head) in enumerate(zip(scores, heads, strict=True)):
-            explained = of_rank.argmax(dim=1)
-            if classes is not None:
-                explained = torch.where(classes[:, rank] >= 0, classes[:, rank], explained)
-            towards = head[explained]
-            mean = towards - head.mean(dim=0)
+        heads = torch.split(self.query.weight, list(self.sizes), dim=0)
+        for rank, (scores, head) in enumerate(zip(self._scores(pooled), heads, strict=True)):
+            own = explained[:, rank]
+            towards = head[own]
             # without the class itself: the gradient of its log odds, whose direction is there however sure it is
-            others = of_rank.scatter(1, explained.unsqueeze(1), torch.finfo(of_rank.dtype).min)
-            directions += [mean, towards - F.softmax(others, dim=1) @ head]
+            others = scores.scatter(1, own.unsqueeze(1), torch.finfo(scores.dtype).min)
+            found += [towards - head.mean(dim=0), towards - F.softmax(others, dim=1) @ head]
+        directions = torch.stack(found, dim=1)
         if self.pooler is not None:
-            directions = list(self.pooler.pull_back(pooled, torch.stack(directions, dim=1)).unbind(1))
-        for mean, competing in zip(directions[::2], directions[1::2], strict=True):
-            pairs = ((hidden, mean), (hidden, competing), (taken, competing), (alone, mean))
-            found += [torch.einsum("btd,bd->bt", states, direction) for states, direction in pairs]
-        readings = torch.stack(found, dim=2)
-        readings = readings - torch.einsum("btk,bt->bk", readings, weights).unsqueeze(1)
-        variance = torch.einsum("btk,bt->bk", readings.square(), weights)
-        return readings / (variance + 1e-8).sqrt().unsqueeze(1)
+            directions = self.pooler.pull_back(pooled, directions)
+        return directions[:, ::2], directions[:, 1::2]
+
+
+def _along(pairs: Sequence[tuple[Tensor, Tensor]], attention: Tensor) -> Tensor:
+    """States (B, T, D) along directions (B, R, D), of mean 0 and variance 1 in each sequence: (B, T, R, pairs)."""
+    weights = shares(attention)
+    readings = torch.stack([torch.einsum("btd,brd->btr", *pair) for pair in pairs], dim=3)
+    readings = readings - torch.einsum("btrk,bt->brk", readings, weights).unsqueeze(1)
+    variance = torch.einsum("btrk,bt->brk", readings.square(), weights)
+    return readings / (variance + 1e-8).sqrt().unsqueeze(1)
+
+
+def shares(tokens: Tensor) -> Tensor:
+    """Weights (B, T) float32 of tokens (B, T), bool or in [0, 1], that sum to 1 a sequence."""
+    weights = tokens.float()
+    return weights / weights.sum(dim=1, keepdim=True).clamp_min(1e-6)
+
+
+def near_top(scores: Tensor, attention: Tensor, share: float) -> Tensor:
+    """A mask (B, T) float32 of about this share of each sequence's tokens, those with the highest scores (B, T).
+
+    Steep, not hard: another order of additions must not swap tokens.
+    """
+    weights = shares(attention)
+    mean = (scores * weights).sum(dim=1, keepdim=True)
+    deviation = ((scores - mean).square() * weights).sum(dim=1, keepdim=True).sqrt() + 1e-4
+    level = quantile_threshold(scores.unsqueeze(2), attention, scores.new_full((len(scores),), share))[:, :, 0]
+    return torch.sigmoid(STEEPNESS * (scores - level) / deviation) * attention
+
+
+def quantile_threshold(score: Tensor, attention: Tensor, shares: Tensor) -> Tensor:
+    """The score (B, 1, G) above which a share (B,) of the valid tokens lies, half-way between two tokens."""
+    ordered = score.masked_fill(~attention.unsqueeze(-1), -1e4).sort(dim=1, descending=True).values
+    valid = attention.sum(dim=1)
+    kept = (shares * valid).round().long().clamp_min(1).minimum((valid - 1).clamp_min(1))
+    pick = kept.view(-1, 1, 1).expand(-1, 1, score.shape[2])
+    below = pick.clamp_max(score.shape[1] - 1)
+    return 0.5 * (ordered.gather(1, pick - 1) + ordered.gather(1, below))

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from seqmask.models.classifier import Classifier, log_odds
+from seqmask.models.explainer import quantile_threshold
 from seqmask.training.dataset import TrainingBatch
 from seqmask.training.losses import area
-from seqmask.training.objectives import ExplainerObjective, spread_of
+from seqmask.training.objectives import ExplainerObjective, log_uniform_shares, spread_of
 from seqmask.training.processes import by_rows
 
 CHUNK_TOKENS = 32768  # of masked copies that are classified at once
 SHOWN = 0.5  # weight of what a token holds alone, against what is lost without it (docs/decisions/0008)
+IN_MASKS = 0.7  # weight of what it does beside the kept, and beside the rest (docs/decisions/0012)
 
 
 @dataclass(slots=True)
@@ -24,8 +26,9 @@ class EffectsThenMasks:
     """First the squared error between keep-logits and `effects`, then the loss of drawn masks.
 
     What a token does is measured on a few tokens of each crop, drawn anew every time, and the Explainer learns to tell
-    it of all of them from one pass: amortised attribution (Covert et al. 2024, arXiv 2401.15866). The targets are
-    standardised within a sequence, so that about the same share of every sequence lies above a threshold.
+    it of all of them from one pass: amortised attribution (Covert et al. 2024, arXiv 2401.15866). It is measured where
+    masks are used, too: beside the tokens that the Explainer would keep, and beside what is left without them. The
+    targets are standardised within a sequence, so that about the same share of every sequence lies above a threshold.
 
     masks: the objective of the steps that follow. share: of the steps that are fitted to effects. tokens: measured in
     each sequence.
@@ -47,12 +50,13 @@ class EffectsThenMasks:
         of = self.masks
         ids, attention, _, classes, generator = of.begin(batch)
         tokens = drawn_tokens(attention, self.tokens, generator)
-        with torch.autocast(device_type=ids.device.type, enabled=False):
-            target = effects(of.classifier, of.operator, ids, attention, classes, tokens)
         keep_logits = by_rows(of.explainer, ids, attention, classes)
-        if keep_logits.shape[2] == 1:  # one mask answers for all ranks
-            target = target.mean(dim=2, keepdim=True)
         budget = of.terms.area_budget
+        kept_shares = log_uniform_shares(len(ids), budget, generator).to(ids.device)
+        levels = quantile_threshold(keep_logits.detach(), attention, kept_shares)
+        kept = ((keep_logits > levels) & attention.unsqueeze(-1)).unbind(2)
+        with torch.autocast(device_type=ids.device.type, enabled=False):
+            target = effects(of.classifier, of.operator, ids, attention, classes, tokens, kept)
         found = keep_logits.gather(1, tokens.unsqueeze(-1).expand(-1, -1, keep_logits.shape[2]))
         error = (found - target - math.log(budget / (1 - budget))).square()
         weight = attention.gather(1, tokens).unsqueeze(-1).expand_as(error).float()
@@ -74,43 +78,62 @@ def effects(
     attention: Tensor,
     classes: Tensor,
     tokens: Tensor,
+    kept: Sequence[Tensor],
 ) -> Tensor:
-    """What each of some tokens (B, S) does to the log odds of the explained classes (B, R): (B, S, R), standardised.
+    """What each of some tokens (B, S) does to the log odds of the explained classes (B, R): (B, S, G), standardised.
 
-    Two views, each standardised within the sequence: the odds lost when the token alone is hidden (occlusion, Zeiler &
-    Fergus 2014), and SHOWN times the odds gained when it alone is shown. The first says what is taken away, the second
-    what few kept tokens hold; the odds of the whole and of the hidden sequence are alike for all tokens and drop out.
+    Four views, each standardised within the sequence: the odds lost when the token alone is hidden (occlusion, Zeiler &
+    Fergus 2014), the odds gained when it alone is shown, and the odds that it makes up beside the tokens that a mask
+    keeps, and beside those that are left without them. kept: these masks (B, T) bool, one a rank, or one that answers
+    for all. The last two see what the first two can not: evidence that needs other evidence, or repeats it.
     Odds and not logits: what speaks for a class and for its nearest rival alike decides nothing.
     """
     seen = attention.gather(1, tokens)
+
+    def made_up(shown: Tensor) -> Tensor:
+        found = torch.cat(list(_toggled(classifier, operator, ids, attention, classes, tokens, shown)), dim=1)
+        return standardised(found, seen)
+
+    def of_tracks(values: Tensor) -> Tensor:
+        return values.mean(dim=2, keepdim=True) if len(kept) == 1 else values
+
     with torch.no_grad():
-        hidden, shown = (
-            torch.cat(list(_one_by_one(classifier, operator, ids, attention, classes, tokens, alone)), dim=1)
-            for alone in (False, True)
-        )
-    return SHOWN * standardised(shown, seen) - standardised(hidden, seen)
+        every = torch.ones_like(ids, dtype=torch.float32)
+        target = of_tracks(made_up(every) + SHOWN * made_up(1 - every))
+        for track, mask in enumerate(kept):
+            own = of_tracks(made_up(mask.float()) + made_up(1 - mask.float()))
+            target[:, :, track] += IN_MASKS * own[:, :, track]
+    return target
 
 
-def _one_by_one(
+def _toggled(
     classifier: Classifier,
     operator: str,
     ids: Tensor,
     attention: Tensor,
     classes: Tensor,
     tokens: Tensor,
-    alone: bool,
+    shown: Tensor,
 ) -> Iterator[Tensor]:
-    """Log odds (B, s, R) with each of the tokens (B, S) hidden, or shown alone, some of them at a time."""
+    """Log odds (B, s, R) with each of the tokens (B, S) shown, less those with it hidden, some of them at a time.
+
+    shown (B, T) float32 of 0 and 1: the other tokens.
+    """
+
+    def odds(masks: Tensor) -> Tensor:
+        """(B, n, R) of masks (B, n, T)."""
+        copies = (x.repeat_interleave(masks.shape[1], dim=0) for x in (ids, attention))
+        logits = classifier.split(by_rows(classifier, *copies, masks.flatten(0, 1), operator))
+        return log_odds(logits, classes.repeat_interleave(masks.shape[1], dim=0)).view(len(ids), masks.shape[1], -1)
+
+    before = odds(shown.unsqueeze(1))
     rows, width = ids.shape
     step = max(CHUNK_TOKENS // (rows * width), 1)
     for begin in range(0, tokens.shape[1], step):
         part = tokens[:, begin : begin + step]
-        count = part.shape[1]
-        single = torch.zeros(rows, count, width, device=ids.device).scatter_(2, part.unsqueeze(-1), 1.0)
-        mask = (single if alone else 1 - single).flatten(0, 1)
-        copies = (x.repeat_interleave(count, dim=0) for x in (ids, attention))
-        logits = classifier.split(by_rows(classifier, *copies, mask, operator))
-        yield log_odds(logits, classes.repeat_interleave(count, dim=0)).view(rows, count, -1)
+        single = torch.zeros(rows, part.shape[1], width, device=ids.device).scatter_(2, part.unsqueeze(-1), 1.0)
+        after = odds((shown.unsqueeze(1) - single).abs())
+        yield (after - before) * (1 - 2 * shown.gather(1, part)).unsqueeze(-1)
 
 
 def standardised(values: Tensor, valid: Tensor) -> Tensor:

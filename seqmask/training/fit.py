@@ -84,7 +84,7 @@ class Memory(Protocol):
 class Checkpoints:
     """A single file that holds all of a run: weights, optimiser, step, logged rows, and what `memory` keeps.
 
-    Written every few minutes and at a stop signal.
+    Written every few minutes, at a stop signal, and after the last step: what follows may be stopped, too.
     """
 
     path: Path | None = None
@@ -165,18 +165,23 @@ def _within(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 class _StopSignal:
-    """SIGTERM and SIGUSR1 ask the loop to write a checkpoint and end (SLURM's ways to say that time is up)."""
+    """SIGTERM and SIGUSR1 (SLURM's ways to say that time is up) and a first Ctrl-C ask the loop to write a checkpoint
+    and end.
+    """
 
     def __enter__(self) -> _StopSignal:
         self.by = ""
         self.previous: dict[int, Any] = {}
         with contextlib.suppress(ValueError):  # not the main thread
-            for number in (signal.SIGTERM, signal.SIGUSR1):
-                self.previous[number] = signal.signal(number, self._ask)
+            for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
+                if signal.getsignal(number) is not signal.SIG_IGN:  # as of a job in the background
+                    self.previous[number] = signal.signal(number, self._ask)
         return self
 
     def _ask(self, number: int, _: object) -> None:
         self.by = signal.Signals(number).name
+        if number == signal.SIGINT:  # a second one does not wait for the step to end
+            signal.signal(number, self.previous[number])
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self.previous.items():
@@ -202,8 +207,8 @@ def fit(
     batches(first) yields the batches from step `first` on. autocast() is a context manager for the forward.
     rates(name): learning rate of a parameter relative to the schedule's.
     validate(step) is called every `validate_every` steps and after the last one.
-    Raises SeqmaskError when the loss is not finite, and StoppedError when SIGTERM or SIGUSR1, in any of the processes,
-    asked to stop (after writing a checkpoint).
+    Raises SeqmaskError when the loss is not finite, and StoppedError when a signal, in any of the processes, asked to
+    stop (after writing a checkpoint).
     """
     checkpoints = checkpoints or Checkpoints()
     module = objective.trained
@@ -240,11 +245,23 @@ def fit(
             if validate and ((validate_every and (step + 1) % validate_every == 0) or step + 1 == schedule.steps):
                 validate(step + 1)
             stopping = anywhere(bool(stop.by), loss.device)
-            if stopping or now - saved > checkpoints.minutes * 60:
+            if stopping or now - saved > checkpoints.minutes * 60 or step + 1 == schedule.steps:
                 checkpoints.save(module, optimizer, step + 1, rows)
                 saved = now
             if stopping:
                 anywhere(True, loss.device)  # nobody leaves before the checkpoint is whole
                 by = stop.by or "a signal to another process"
-                raise StoppedError(f"{name}: stopped by {by} after step {step + 1}; go on with --resume")
+                raise StoppedError(f"{name}: stopped by {by} after step {step + 1}", stop.by == "SIGINT")
     return rows
+
+
+@contextlib.contextmanager
+def finishing(what: str) -> Iterator[None]:
+    """Around what follows the last step: a signal ends it as it ends training, for the checkpoint is there.
+
+    KeyboardInterrupt is Ctrl-C; a subclass of it another signal.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise StoppedError(f"{what}: stopped after its last step", type(error) is KeyboardInterrupt) from error

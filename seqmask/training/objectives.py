@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from seqmask.models.classifier import Classifier
-from seqmask.models.explainer import Explainer
+from seqmask.models.explainer import Explainer, quantile_threshold
 from seqmask.training.dataset import TrainingBatch, random_mask
 from seqmask.training.losses import (
     area,
@@ -300,13 +300,19 @@ def logistic(shape: torch.Size, generator: torch.Generator) -> Tensor:
     return uniform.log() - (-uniform).log1p()
 
 
-def fixed_shares(rows: int, budget: float, generator: torch.Generator) -> Tensor:
-    """For each sequence (B,) the share of tokens to keep in this draw, or 0 = draw every token on its own.
+def log_uniform_shares(rows: int, budget: float, generator: torch.Generator) -> Tensor:
+    """Shares (B,) of tokens to keep: log-uniform between a fifth of the budget and 1.5 times it, at most .9.
 
-    Half of the sequences: log-uniform between a fifth of the budget and 1.5 times it, at most .9.
+    Masks of many areas are looked at in the end, and one order of the tokens has to serve them all.
     """
     low, high = 0.2 * budget, min(1.5 * budget, 0.9)
-    share = low * (high / low) ** torch.rand(rows, generator=generator)
+    share: Tensor = low * (high / low) ** torch.rand(rows, generator=generator)
+    return share
+
+
+def fixed_shares(rows: int, budget: float, generator: torch.Generator) -> Tensor:
+    """For each sequence (B,) the share of tokens to keep in this draw, or 0 = draw every token on its own: for half."""
+    share = log_uniform_shares(rows, budget, generator)
     return share * (torch.rand(rows, generator=generator) < 0.5)
 
 
@@ -339,16 +345,6 @@ def sample(
     mask = hard + (1 - hard) * p * tangent
     inverse = (1 - hard) - hard * (1 - p) * tangent
     return mask.masked_fill(padding, 1.0), inverse.masked_fill(padding, 1.0)
-
-
-def quantile_threshold(score: Tensor, attention: Tensor, shares: Tensor) -> Tensor:
-    """The score (B, 1, G) above which a share (B,) of the valid tokens lies, half-way between two tokens."""
-    ordered = score.masked_fill(~attention.unsqueeze(-1), -1e4).sort(dim=1, descending=True).values
-    valid = attention.sum(dim=1)
-    kept = (shares * valid).round().long().clamp_min(1).minimum((valid - 1).clamp_min(1))
-    pick = kept.view(-1, 1, 1).expand(-1, 1, score.shape[2])
-    below = pick.clamp_max(score.shape[1] - 1)
-    return 0.5 * (ordered.gather(1, pick - 1) + ordered.gather(1, below))
 
 
 def over_budget(areas: Tensor, budget: float) -> Tensor:

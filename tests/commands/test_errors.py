@@ -169,7 +169,8 @@ def two(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("table", "options", "code", "pattern"),
     [
-        ("id\tphylum\tgenus\na\tx\ty\nb\tx\ty\n", (), 1, "table.tsv: no column 'superkingdom'; expected one of phylum"),
+        ("id\tclade\na\tx\nb\tx\n", (), 1, "table.tsv: no column 'superkingdom'; expected one of clade"),
+        ("id\tphylum\na\tx\nb\tx\n", (), 1, "none of the classes that the model knows; expected names such as"),
         (LABELS + "a\tBacteria\tx\ty\ttest\n", (), 1, "table.tsv: no label for 1 sequence: 'b'; add"),
         (LABELS + "c\tBacteria\tx\ty\ttest\n", (), 1, "table.tsv: no label for 2 sequences: 'a', 'b'; add"),
         (
@@ -188,7 +189,7 @@ def two(tmp_path: Path) -> Path:
         ("a\tb\n", (), 1, "no id column"),
         (None, (), 1, "table.tsv: no such file"),
     ],
-    ids=["rank", "id", "ids", "no split", "split", "empty", "header", "missing"],
+    ids=["rank", "classes", "id", "ids", "no split", "split", "empty", "header", "missing"],
 )
 def test_label_tables_that_do_not_fit(
     run: Run,

@@ -82,6 +82,21 @@ def unlabelled(
     return done, json.loads(path.read_text())
 
 
+def test_labels_of_one_rank_are_enough(
+    run: Run, reads: Path, labels: Path, tiny_model: Path, tmp_path: Path, labelled: tuple[Any, dict[str, Any]]
+) -> None:
+    """The others are said to have no truth, and what is scored does not change."""
+    rows = [line.split("\t") for line in labels.read_text().splitlines()]
+    chosen = [rows[0].index(name) for name in ("id", "phylum")]
+    table, path = tmp_path / "phylum.tsv", tmp_path / "report.json"
+    table.write_text("".join("\t".join(row[i] for i in chosen) + "\n" for row in rows))
+    done = run("evaluate", reads, "-m", tiny_model, "-l", table, "--limit", LIMIT, "--sample", SAMPLE, "--json", path)
+    assert done.code == 0, done.err
+    report = json.loads(path.read_text())["ranks"]
+    assert {name: bool(rank["scored"]) for name, rank in report.items()} == {name: name == "phylum" for name in report}
+    assert report["phylum"]["rows"]["seqmask"] == labelled[1]["ranks"]["phylum"]["rows"]["seqmask"]
+
+
 def documented(heading: str) -> set[str]:
     """Keys in the table after a line of docs/evaluation.md, up to the next blank line after the table."""
     text = (ROOT / "docs" / "evaluation.md").read_text()

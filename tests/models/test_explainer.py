@@ -9,7 +9,17 @@ from torch import Tensor
 from seqmask.models.checkpoint import round_to_half
 from seqmask.models.classifier import Classifier
 from seqmask.models.encoders import configuration
-from seqmask.models.explainer import CENTRE, LOGIT_BOUND, START, Explainer
+from seqmask.models.explainer import (
+    CENTRE,
+    KEPT,
+    LOGIT_BOUND,
+    REMOVED,
+    START,
+    START_IN_MASKS,
+    Explainer,
+    near_top,
+)
+from seqmask.models.pooler import pooled_states
 from seqmask.sequences.tokens import PAD, SPECIALS
 
 SIZES = (3, 5)
@@ -59,6 +69,11 @@ def behind(network: Classifier, pooled: Tensor, direction: Tensor) -> Tensor:
     with torch.enable_grad():
         at = pooled[None].clone().requires_grad_(True)
         return torch.autograd.grad(network.pooler(at)[0] @ direction, at)[0][0]
+
+
+def z(readings: Tensor) -> Tensor:
+    """Readings (n, T), each of mean 0 and variance 1."""
+    return (readings - readings.mean(dim=1, keepdim=True)) / readings.std(1, False, keepdim=True)
 
 
 class TestCentre:
@@ -131,12 +146,28 @@ class TestCentre:
         assert float(((after >= CENTRE) != (before >= threshold)).float().mean()) < 0.01
 
 
+@pytest.mark.parametrize("share", [0.1, 0.3])
+def test_the_first_mask_keeps_about_its_share(share: float) -> None:
+    """The best tokens of each sequence, padding apart; steep, and alike for scores of any size."""
+    attention = torch.arange(40) < torch.tensor([40, 25, 10])[:, None]
+    scores = torch.randn(3, 40, generator=torch.Generator().manual_seed(0))
+    mask = near_top(scores, attention, share)
+    torch.testing.assert_close(near_top(100 * scores + 7, attention, share), mask, rtol=1e-2, atol=1e-2)
+    assert not mask[~attention].any()
+    for row, length in enumerate((40, 25, 10)):
+        best = scores[row, :length].argsort(descending=True)[: round(share * length)]
+        assert set((mask[row] > 0.5).nonzero().flatten().tolist()) == set(best.tolist())
+    assert float((mask - mask.round()).abs().mean()) < 0.05
+    assert torch.isfinite(near_top(torch.zeros(2, 1), torch.ones(2, 1, dtype=torch.bool), share)).all()
+
+
 class TestStart:
     @pytest.mark.parametrize(("crossing", "pooler"), [(0, 0), (3, 0), (3, 40)])
-    def test_it_starts_from_four_readings_of_a_token(self, crossing: int, pooler: int) -> None:
-        """By hand, a token at a time: its state, what hiding it takes out of all embeddings, what it gives alone.
+    def test_it_starts_from_seven_readings_of_a_token(self, crossing: int, pooler: int) -> None:
+        """By hand, a token at a time: its state, what hiding it takes out of all embeddings, what it gives alone; then
+        the same where a first mask of these is used.
 
-        Behind a pooler, along the gradient at the mean of the states.
+        Behind a pooler, along the gradient at the mean of the states that are there.
         """
         network = classifier(crossing, pooler)
         found = Explainer.like(network, tracks=2, area=0.5).eval()
@@ -150,17 +181,34 @@ class TestStart:
             for row, length in enumerate((30, 30, 20)):
                 own = ids[row : row + 1, :length]
                 taken, alone = by_hand(network, own)
-                scores = network(own, attention[row : row + 1, :length]).split(SIZES, dim=1)
-                for rank, (weights, of_rank) in enumerate(zip(network.head.weight.split(SIZES), scores, strict=True)):
+                for rank, weights in enumerate(network.head.weight.split(SIZES)):
                     towards = weights[told[rank]]
                     others = [c for c in range(SIZES[rank]) if c != told[rank]]
-                    competing = towards - of_rank[0, others].softmax(dim=0) @ weights[others]
-                    mean = towards - weights.mean(dim=0)
                     state = hidden[row, :length]
-                    mean, competing = (behind(network, state.mean(dim=0), towards) for towards in (mean, competing))
-                    readings = torch.stack([state @ mean, state @ competing, taken @ competing, alone @ mean])
-                    readings = (readings - readings.mean(dim=1, keepdim=True)) / readings.std(1, False, keepdim=True)
-                    expected = torch.tensor(START) @ readings
+
+                    def competing(
+                        weight: Tensor,
+                        state: Tensor = state,
+                        rank: int = rank,
+                        towards: Tensor = towards,
+                        weights: Tensor = weights,
+                        others: list[int] = others,
+                    ) -> Tensor:
+                        """Direction of the log odds where the mean of the states is by these weights (T,)."""
+                        pooled = (state * weight[:, None]).sum(dim=0) / weight.sum()
+                        at = network.head(pooled_states(network.pooler, pooled[None])).split(SIZES, dim=1)[rank]
+                        return behind(network, pooled, towards - at[0, others].softmax(dim=0) @ weights[others])
+
+                    mean = behind(network, state.mean(dim=0), towards - weights.mean(dim=0))
+                    here = competing(torch.ones(length))
+                    first = torch.tensor(START) @ z(
+                        torch.stack([state @ mean, state @ here, taken @ here, alone @ mean])
+                    )
+                    everything = torch.ones(1, length, dtype=torch.bool)
+                    kept, removed = (near_top(first[None], everything, share)[0] for share in (KEPT, REMOVED))
+                    with_kept, with_rest = competing(kept), competing(1 - removed)
+                    again = z(torch.stack([alone @ with_kept, taken @ with_rest, alone @ with_rest]))
+                    expected = first + torch.tensor(START_IN_MASKS) @ again
                     torch.testing.assert_close(logit[row, :length, rank], expected, rtol=1e-3, atol=1e-2)
 
     def test_the_class_that_is_told_moves_its_own_track_alone(self) -> None:

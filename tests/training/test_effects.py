@@ -11,10 +11,11 @@ from torch import Tensor
 
 from seqmask.models.classifier import Classifier, log_odds
 from seqmask.models.encoders import configuration
-from seqmask.models.explainer import Explainer
+from seqmask.models.explainer import Explainer, quantile_threshold
 from seqmask.training import effects as module
 from seqmask.training.dataset import TrainingBatch
 from seqmask.training.effects import (
+    IN_MASKS,
     SHOWN,
     EffectsThenMasks,
     drawn_tokens,
@@ -66,27 +67,39 @@ def test_log_odds() -> None:
 
 
 @pytest.mark.parametrize("chunk", [1, 100, 10**6])
-def test_the_two_views_by_hand(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("tracks", [1, 2])
+def test_the_four_views_by_hand(chunk: int, tracks: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each sequence alone, each token alone, without padding: what stands beside a sequence in a batch is nothing."""
     monkeypatch.setattr(module, "CHUNK_TOKENS", chunk)
     classifier, (ids, attention) = classifier_of(), tensors()
     full = classifier.split(classifier(ids, attention))
     classes = torch.stack([part.argmax(dim=1) for part in full], dim=1)
     tokens = drawn_tokens(attention, 8, torch.Generator().manual_seed(1))
-    found = effects(classifier, "blend", ids, attention, classes, tokens)
+    kept = list(torch.rand((tracks, *ids.shape), generator=torch.Generator().manual_seed(4)) < 0.4)
+    found = effects(classifier, "blend", ids, attention, classes, tokens, kept)
+    assert found.shape == (ROWS, 8, tracks)
     for row, length in enumerate(LENGTHS):
-        own, chosen = ids[row, :length], tokens[row]
-        single = torch.eye(length)[chosen]
-        whole = odds_of(classifier, own, None, classes[row])
-        none = odds_of(classifier, own, torch.zeros(length), classes[row])
-        hidden = torch.stack([whole - odds_of(classifier, own, 1 - one, classes[row]) for one in single])
-        shown = torch.stack([odds_of(classifier, own, one, classes[row]) - none for one in single])
+        own, chosen = ids[row, :length], tokens[row].tolist()
 
-        def z(values: Tensor) -> Tensor:
-            return (values - values.mean(dim=0)) / values.std(dim=0, correction=0)
+        def beside(shown: Tensor, own: Tensor = own, row: int = row, chosen: list[int] = chosen) -> Tensor:
+            """Odds with a token less those without it, beside these, standardised (S, R)."""
+            values = []
+            for token in chosen:
+                odds = []
+                for there in (1.0, 0.0):
+                    mask = shown.clone()
+                    mask[token] = there
+                    odds.append(odds_of(classifier, own, mask, classes[row]))
+                values.append(odds[0] - odds[1])
+            of_tokens = torch.stack(values)
+            return (of_tokens - of_tokens.mean(dim=0)) / of_tokens.std(dim=0, correction=0)
 
-        expected = z(hidden) + SHOWN * z(shown)
-        assert torch.allclose(found[row].double(), expected, atol=2e-3)
+        ends = beside(torch.ones(length)) + SHOWN * beside(torch.zeros(length))
+        for track in range(tracks):
+            mask = kept[track][row, :length].float()
+            expected = ends + IN_MASKS * (beside(mask) + beside(1 - mask))
+            expected = expected.mean(dim=1) if tracks == 1 else expected[:, track]
+            assert torch.allclose(found[row, :, track].double(), expected, atol=4e-3)
 
 
 def test_tokens_are_drawn_from_the_sequence_without_repeats() -> None:
@@ -121,11 +134,10 @@ def correlation(of: EffectsThenMasks, step: int) -> float:
     batch = batch_of(step)
     ids, attention, _, classes, _ = of.masks.begin(batch)
     everything = torch.arange(LONGEST).expand(ROWS, -1)
-    target = effects(of.masks.classifier, "blend", ids, attention, classes, everything)
     with torch.no_grad():
         logits = of.masks.explainer.eval()(ids, attention, classes)
-    if logits.shape[2] == 1:
-        target = target.mean(dim=2, keepdim=True)
+    kept = (logits > quantile_threshold(logits, attention, torch.full((ROWS,), 0.25))).unbind(2)
+    target = effects(of.masks.classifier, "blend", ids, attention, classes, everything, kept)
     pairs = [
         (logits[row, :length, track], target[row, :length, track])
         for row, length in enumerate(LENGTHS)

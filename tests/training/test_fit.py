@@ -16,13 +16,13 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from seqmask.errors import InputError, SeqmaskError
+from seqmask.errors import InputError, SeqmaskError, StoppedError
 from seqmask.models.checkpoint import weights_sha256
 from seqmask.models.classifier import Classifier
 from seqmask.models.encoders import configuration
 from seqmask.sequences.tokens import KmerTokenizer
 from seqmask.training.dataset import Corpus, CropLaw, TrainingBatch, batches
-from seqmask.training.fit import Checkpoints, Progress, Schedule, fit
+from seqmask.training.fit import Checkpoints, Progress, Schedule, finishing, fit
 from seqmask.training.objectives import ClassifierObjective
 
 STEPS = 14
@@ -109,19 +109,62 @@ def test_resume_without_a_checkpoint_begins(tmp_path: Path, whole: tuple[str, li
     assert train(checkpoints)[0] == whole[0]
 
 
-def test_sigterm_writes_a_checkpoint(tmp_path: Path, whole: tuple[str, list[dict[str, float]]]) -> None:
+@pytest.mark.parametrize(("number", "code"), [("SIGTERM", 75), ("SIGUSR1", 75), ("SIGINT", 130)])
+def test_a_signal_writes_a_checkpoint(
+    tmp_path: Path, whole: tuple[str, list[dict[str, float]]], number: str, code: int
+) -> None:
     path = tmp_path / "checkpoint.safetensors"
 
     def report(progress: Progress) -> None:
         if progress.step == 5:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.Signals[number])
 
-    before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(SeqmaskError, match=r"stopped by SIGTERM after step 5; go on with --resume"):
+    before = signal.getsignal(signal.Signals[number])
+    with pytest.raises(StoppedError, match=rf"stopped by {number} after step 5; go on with --resume") as caught:
         train(Checkpoints(path, minutes=1e9), report=report)
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert caught.value.exit_code == code
+    assert signal.getsignal(signal.Signals[number]) is before
     assert [item.name for item in tmp_path.iterdir()] == [path.name]
     assert train(Checkpoints(path, minutes=1e9, resume=True)) == whole
+
+
+def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
+    def report(progress: Progress) -> None:
+        for _ in range(2):
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(Checkpoints(tmp_path / "checkpoint.safetensors", minutes=1e9), report=report)
+
+
+def test_an_ignored_interrupt_stays_ignored() -> None:
+    """As of a job in the background of a shell script."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert len(train(report=lambda progress: signal.raise_signal(signal.SIGINT))[1]) == STEPS
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_after_the_last_step_there_is_a_checkpoint(tmp_path: Path, whole: tuple[str, list[dict[str, float]]]) -> None:
+    """What follows may be stopped, too: resumed, nothing is trained again."""
+    path = tmp_path / "checkpoint.safetensors"
+    train(Checkpoints(path, minutes=1e9))
+    steps: list[int] = []
+    assert train(Checkpoints(path, resume=True), report=lambda progress: steps.append(progress.step)) == whole
+    assert not steps
+
+
+class Terminated(KeyboardInterrupt):
+    pass
+
+
+@pytest.mark.parametrize(("kind", "code"), [(KeyboardInterrupt, 130), (Terminated, 75)])
+def test_stopped_after_the_last_step(kind: type[BaseException], code: int) -> None:
+    with pytest.raises(StoppedError, match="classifier: stopped after its last step; go on with --resume") as caught:
+        with finishing("classifier"):
+            raise kind
+    assert caught.value.exit_code == code
 
 
 def test_other_options_are_refused_by_name(tmp_path: Path) -> None:

@@ -49,12 +49,14 @@ labels = "labels.tsv"
 
 `seqmask mask -o PREFIX` writes `PREFIX.config.toml` with every option of the run, and `train-classifier` and
 `train-explainer` write `train-classifier.config.toml` and `train-explainer.config.toml` into their directory when they
-are done: such a file repeats the run (with `--force` where its outputs are still there). Without `-o`, `mask` writes the files that were named and nothing else.
+are done: such a file repeats the run (with `--force` where its outputs are still there). Without `-o`, `mask` writes the
+files that were named and nothing else.
 
 ## Long runs
 
 **A stopped run goes on with `--resume`**, whatever stopped it: Ctrl-C, a full disk, the end of a job's time,
-`SIGKILL`. (Of training: [cluster.md](cluster.md#stopped-and-queued-again).) Until it ends, `mask` writes to hidden files beside its outputs (`.NAME.partial...`), and every
+`SIGKILL`. (Of training: [cluster.md](cluster.md#stopped-and-queued-again).) Until it ends, `mask` writes to hidden
+files beside its outputs (`.NAME.partial...`), and every
 `--checkpoint-minutes` it notes how far all of them are whole. The same command with `--resume` reads that many records
 again without masking them, checks that they are the same, cuts what came after them, and goes on; the outputs are the
 same as without the stop. It needs the same options; `--force` without `--resume` starts over. Where an output is a

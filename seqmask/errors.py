@@ -12,7 +12,7 @@ class SeqmaskError(Exception):
 
 
 class StoppedError(SeqmaskError):
-    """A signal ended a run that can go on with --resume. Exit code 75 (EX_TEMPFAIL: try again later), 130 for Ctrl-C."""
+    """A signal ended a run that can go on with --resume. Exit code 75 (EX_TEMPFAIL: try again later); Ctrl-C: 130."""
 
     def __init__(self, message: str, interrupted: bool = False) -> None:
         super().__init__(f"{message}; go on with --resume")

@@ -17,7 +17,6 @@ from seqmask.sequences.source import STDIN
 from seqmask.training.dataset import CropLaw
 from seqmask.training.processes import is_main
 
-
 CHECKPOINTS = ("bag.safetensors", "checkpoint.safetensors")  # of a training, in the order of its parts
 
 

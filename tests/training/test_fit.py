@@ -161,9 +161,9 @@ class Terminated(KeyboardInterrupt):
 
 @pytest.mark.parametrize(("kind", "code"), [(KeyboardInterrupt, 130), (Terminated, 75)])
 def test_stopped_after_the_last_step(kind: type[BaseException], code: int) -> None:
-    with pytest.raises(StoppedError, match="classifier: stopped after its last step; go on with --resume") as caught:
-        with finishing("classifier"):
-            raise kind
+    expected = pytest.raises(StoppedError, match="classifier: stopped after its last step; go on with --resume")
+    with expected as caught, finishing("classifier"):
+        raise kind
     assert caught.value.exit_code == code
 
 

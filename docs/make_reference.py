@@ -49,8 +49,8 @@ labels = "labels.tsv"
 
 `seqmask mask -o PREFIX` writes `PREFIX.config.toml` with every option of the run, and `train-classifier` and
 `train-explainer` write `train-classifier.config.toml` and `train-explainer.config.toml` into their directory when they
-are done: such a file repeats the run (with `--force` where its outputs are still there). Without `-o`, `mask` writes the
-files that were named and nothing else.
+are done: such a file repeats the run (with `--force` where its outputs are still there). Without `-o`, `mask`
+writes the files that were named and nothing else.
 
 ## Long runs
 

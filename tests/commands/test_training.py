@@ -16,9 +16,10 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from seqmask.commands.train_classifier import train_classifier
 from seqmask.commands.train_explainer import train_explainer, verdict
-from seqmask.config import Compute, ExplainerOptions
-from seqmask.errors import InputError, SeqmaskError
+from seqmask.config import ClassifierOptions, Compute, ExplainerOptions
+from seqmask.errors import InputError, SeqmaskError, StoppedError
 from seqmask.evaluation.frontier import AREAS, FEW_AREAS, Point, Wanted
 from seqmask.evaluation.scoring import Scorer
 from seqmask.inference.engine import Engine
@@ -372,6 +373,52 @@ class TestResume:
 
 
 class TestClassifier:
+    @pytest.mark.parametrize(
+        ("part", "at", "left"),
+        [("bag of k-mers", 3, ["bag.safetensors"]), ("classifier", 2, ["bag.safetensors", "checkpoint.safetensors"])],
+    )
+    def test_stopped_in_either_part_it_ends_as_undisturbed(
+        self, data: tuple[Path, Path], tmp_path: Path, part: str, at: int, left: list[str]
+    ) -> None:
+        """The bag of k-mers takes most of the time of many trainings: it must not be lost."""
+        options = ClassifierOptions(
+            sequences=[data[0]],
+            labels=data[1],
+            size="tiny",
+            k=3,
+            stride=3,
+            canonical=True,
+            max_tokens=64,
+            min_per_class=2,
+            min_crop=60,
+            bag_epochs=1,
+            steps=4,
+            batch_tokens=1024,
+            checkpoint_minutes=1e9,
+            compute=Compute(device="cpu", threads=1),
+        )
+        steps: list[tuple[str, int]] = []
+
+        def stop(progress: Progress) -> None:
+            if (progress.name, progress.step) == (part, at):
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        def note(progress: Progress) -> None:
+            steps.append((progress.name, progress.step))
+
+        whole = train_classifier(replace(options, output=tmp_path / "whole"), note, lambda line: None)
+        before = steps.index((part, at)) + 1
+        expected, steps = steps[before:], []
+        stopped = replace(options, output=tmp_path / "stopped")
+        with pytest.raises(StoppedError):
+            train_classifier(stopped, stop, lambda line: None)
+        assert sorted(path.name for path in stopped.output.iterdir()) == left
+        assert train_classifier(replace(stopped, resume=True), note, lambda line: None) == whole
+        assert steps == expected, "what was done is not done again"
+        written = sorted(path.name for path in (tmp_path / "whole").iterdir())
+        assert sorted(path.name for path in stopped.output.iterdir()) == written
+        assert "checkpoint.safetensors" not in written
+
     @pytest.mark.parametrize(
         ("options", "crossing"), [((), True), (("--no-crossing",), False), (("--stride", 1), False)]
     )

@@ -70,8 +70,8 @@ BASE = Settings(
     },
     {
         "target_area": 0.3,
-        "effects_share": 0.9,
-        "steps": 600,
+        "effects_share": 0.6,
+        "steps": 300,
         "batch_tokens": 3072,
         "min_crop": 240,
         "learning_rate": 1e-3,

@@ -55,7 +55,7 @@ def train_classifier(
     canonical: Annotated[
         bool,
         typer.Option(
-            help="A crossing k-mer and its reverse complement are one: both strands read alike.",
+            help="A crossing k-mer and its reverse complement have one embedding.",
             rich_help_panel="Model",
         ),
     ] = DEFAULTS.canonical,

@@ -20,6 +20,7 @@ from seqmask.commands.inputs import (
     training_records,
 )
 from seqmask.config import ClassifierOptions, to_json
+from seqmask.errors import UsageError
 from seqmask.evaluation.scoring import Scorer, classifier_report
 from seqmask.inference.device import autocast, describe, options_of
 from seqmask.inference.engine import Engine
@@ -49,6 +50,9 @@ def train_classifier(options: ClassifierOptions, report: Reporter, say: Say) -> 
     """Train, write the directory, and return the report that is also written to report.json."""
     one_of("--size", options.size, SIZES)
     one_of("--operator", options.operator, OPERATORS)
+    crossing = options.k if options.crossing and options.k == options.stride > 1 else 0
+    if options.canonical and not crossing:
+        raise UsageError("--canonical is of crossing k-mers: it needs --stride = --kmer > 1, and no --no-crossing")
     tokenizer = KmerTokenizer(options.k, options.stride)
     law = replace(
         crop_law(options.min_crop, tokenizer.max_length(options.max_tokens)),
@@ -73,7 +77,6 @@ def train_classifier(options: ClassifierOptions, report: Reporter, say: Say) -> 
         say(f"{options.labels} {why}: all labelled sequences are trained on and nothing is held out to be scored")
     say(f"{len(train)} training sequences; classes: " + ", ".join(f"{r.name} {len(r.classes)}" for r in ranks.ranks))
 
-    crossing = options.k if options.crossing and options.k == options.stride > 1 else 0
     config = configuration(
         options.size,
         tokenizer.vocabulary_size,

@@ -148,7 +148,12 @@ def train_explainer(
     )
     scorer = Scorer.of(val, model, Engine(device), operator, frames=options.frames)
     own = scorer.classes(scorer.logits())
-    validation = Validation(scorer, own if truth is None else truth[scorer.rows], Wanted(options.min_agreement))
+    reference = own if truth is None else truth[scorer.rows]
+    unlabelled: NDArray[np.bool_] = np.all(reference < 0, axis=0)
+    if unlabelled.any():
+        names = ", ".join(model.ranks.names[rank] for rank in np.flatnonzero(unlabelled))
+        say(f"{names}: the labels of the validation sequences name no class; the classifier's own count as right there")
+    validation = Validation(scorer, np.where(unlabelled, own, reference), Wanted(options.min_agreement))
 
     def validate(step: int) -> None:
         if not is_main():

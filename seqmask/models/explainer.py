@@ -143,7 +143,7 @@ class Explainer(nn.Module):
         explained = torch.stack([scores.argmax(dim=1) for scores in self._scores(pooled)], dim=1)
         if classes is not None:
             explained = torch.where(classes >= 0, classes, explained)
-        mean, competing = self._directions(pooled, explained)
+        mean, competing = self._directions(pooled, explained, range(len(self.sizes)))
         pairs = ((hidden, mean), (hidden, competing), (taken, competing), (alone, mean))
         return explained, _along(pairs, attention)
 
@@ -157,11 +157,12 @@ class Explainer(nn.Module):
         them: what hiding takes away, and what a token gives.
         """
         found = []
-        for rank in range(len(self.sizes)):
-            of_rank = logits[:, :, min(rank, self.tracks - 1)]
-            kept, removed = (near_top(of_rank, attention, share) for share in (KEPT, REMOVED))
+        ranks = range(len(self.sizes))
+        for track, of_track in enumerate(logits.unbind(2)):
+            own = ranks if self.tracks == 1 else [track]
+            kept, removed = (near_top(of_track, attention, share) for share in (KEPT, REMOVED))
             beside_kept, beside_rest = (
-                self._directions(torch.einsum("btd,bt->bd", hidden, shares(of)), explained)[1][:, rank : rank + 1]
+                self._directions(torch.einsum("btd,bt->bd", hidden, shares(of)), explained, own)[1]
                 for of in (kept, attention.float() - removed)
             )
             found.append(_along(((alone, beside_kept), (taken, beside_rest), (alone, beside_rest)), attention))
@@ -171,16 +172,17 @@ class Explainer(nn.Module):
         """Logits (B, C_r) of each rank for means of states (B, D)."""
         return torch.split(self.query(pooled_states(self.pooler, pooled)), list(self.sizes), dim=1)
 
-    def _directions(self, pooled: Tensor, explained: Tensor) -> tuple[Tensor, Tensor]:
-        """Where states point towards the explained classes (B, R), away from the mean class and away from the classes
-        that compete at pooled (B, D): (B, R, D) each.
+    def _directions(self, pooled: Tensor, explained: Tensor, ranks: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Where states point towards the explained classes (B, R) of some ranks, away from the mean class and away from
+        the classes that compete at pooled (B, D): (B, ranks, D) each.
 
         Behind a pooler the heads' directions are followed back through it, there.
         """
         found: list[Tensor] = []
         heads = torch.split(self.query.weight, list(self.sizes), dim=0)
-        for rank, (scores, head) in enumerate(zip(self._scores(pooled), heads, strict=True)):
-            own = explained[:, rank]
+        of_ranks = self._scores(pooled)
+        for rank in ranks:
+            scores, head, own = of_ranks[rank], heads[rank], explained[:, rank]
             towards = head[own]
             # without the class itself: the gradient of its log odds, whose direction is there however sure it is
             others = scores.scatter(1, own.unsqueeze(1), torch.finfo(scores.dtype).min)

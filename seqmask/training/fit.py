@@ -250,9 +250,23 @@ def fit(
                 saved = now
             if stopping:
                 anywhere(True, loss.device)  # nobody leaves before the checkpoint is whole
-                by = stop.by or "a signal to another process"
-                raise StoppedError(f"{name}: stopped by {by} after step {step + 1}", stop.by == "SIGINT")
+                raise _stopped(name, stop, step + 1)
+        if anywhere(bool(stop.by), parameters[0].device):  # while the last checkpoint was written
+            raise _stopped(name, stop, schedule.steps)
     return rows
+
+
+def _stopped(name: str, stop: _StopSignal, done: int) -> StoppedError:
+    by = stop.by or "a signal to another process"
+    return StoppedError(f"{name}: stopped by {by} after step {done}", stop.by == "SIGINT")
+
+
+class _Asked(KeyboardInterrupt):
+    """SIGUSR1, of which Python knows no exception."""
+
+    @classmethod
+    def now(cls, *_: object) -> None:
+        raise cls
 
 
 @contextlib.contextmanager
@@ -261,7 +275,13 @@ def finishing(what: str) -> Iterator[None]:
 
     KeyboardInterrupt is Ctrl-C; a subclass of it another signal.
     """
+    previous: Any = None
+    with contextlib.suppress(ValueError):  # not the main thread
+        previous = signal.signal(signal.SIGUSR1, _Asked.now)
     try:
         yield
     except KeyboardInterrupt as error:
         raise StoppedError(f"{what}: stopped after its last step", type(error) is KeyboardInterrupt) from error
+    finally:
+        if previous is not None:
+            signal.signal(signal.SIGUSR1, previous)

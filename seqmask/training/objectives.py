@@ -31,7 +31,7 @@ class ClassifierObjective:
 
     Random masking puts masked inputs into the classifier's distribution (Hase et al. 2021, arXiv 2106.00786).
     masked_share: the share of the batches that are masked. smoothing: of targets; what it does to confidences a
-    temperature takes back afterwards.
+    temperature fitted on `val` takes back for the most part.
     """
 
     classifier: Classifier

@@ -97,6 +97,17 @@ def test_labels_of_one_rank_are_enough(
     assert report["phylum"]["rows"]["seqmask"] == labelled[1]["ranks"]["phylum"]["rows"]["seqmask"]
 
 
+def test_a_gap_that_may_be_chance_is_said_so(labelled: tuple[Any, dict[str, Any]]) -> None:
+    done, report = labelled
+    unsure = []
+    for name, rank in report["ranks"].items():
+        best = rank["best_control"]
+        told = f"{name}: the gap may be chance" in done.text
+        assert told is (best["interval"][0] <= 0 < best["gap"])
+        unsure.append(told)
+    assert unsure
+
+
 def documented(heading: str) -> set[str]:
     """Keys in the table after a line of docs/evaluation.md, up to the next blank line after the table."""
     text = (ROOT / "docs" / "evaluation.md").read_text()

@@ -341,6 +341,21 @@ def whole(data: tuple[Path, Path], classifier: Path, tmp_path_factory: pytest.Te
     return output
 
 
+def test_an_explainer_for_a_rank_without_labels(
+    run: Run, data: tuple[Path, Path], classifier: Path, tmp_path: Path
+) -> None:
+    """What the classifier says counts as right there; a rank that nothing is known of must not choose any area."""
+    rows = [line.split("\t") for line in data[1].read_text().splitlines()]
+    chosen = [rows[0].index(name) for name in ("id", "phylum", "split")]
+    table = tmp_path / "phylum.tsv"
+    table.write_text("".join("\t".join(row[i] for i in chosen) + "\n" for row in rows))
+    done = explain(run, (data[0], table), classifier, tmp_path / "some", "--mask-per-rank")
+    assert done.code == 0, done.err
+    assert "superkingdom, genus: the labels of the validation sequences name no class" in done.err
+    for point in read_json(tmp_path / "some" / "explainer.json")["settings"]["validation"]:
+        assert np.isfinite(point["chance"]).all(), "a rank without any class has none"
+
+
 class TestResume:
     """A run that was stopped ends as the run that was not."""
 
@@ -429,6 +444,9 @@ class TestClassifier:
         assert done.code == 0, done.err
         words = load_classifier(tmp_path / "c").network.encoder.embeddings.word_embeddings
         assert isinstance(words, CrossingEmbedding) is crossing
+        done = classify(run, data, tmp_path / "d", "--bag-epochs", 1, "--steps", 1, "--canonical", *options)
+        assert done.code == (0 if crossing else 2), done.err
+        assert crossing or "--canonical is of crossing k-mers" in done.err
 
     def test_the_help_says_so(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("COLUMNS", "200")

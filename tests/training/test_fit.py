@@ -16,6 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from seqmask.cli.common import terminated
 from seqmask.errors import InputError, SeqmaskError, StoppedError
 from seqmask.models.checkpoint import weights_sha256
 from seqmask.models.classifier import Classifier
@@ -155,16 +156,35 @@ def test_after_the_last_step_there_is_a_checkpoint(tmp_path: Path, whole: tuple[
     assert not steps
 
 
-class Terminated(KeyboardInterrupt):
-    pass
+def test_a_signal_while_the_last_checkpoint_is_written_is_not_lost(
+    tmp_path: Path, whole: tuple[str, list[dict[str, float]]]
+) -> None:
+    """Or training would go on with its next part."""
+
+    class Signalled(Checkpoints):
+        def save(self, *of: Any) -> None:
+            signal.raise_signal(signal.SIGTERM)
+            super().save(*of)
+
+    path = tmp_path / "checkpoint.safetensors"
+    with pytest.raises(StoppedError, match=f"stopped by SIGTERM after step {STEPS}"):
+        train(Signalled(path, minutes=1e9))
+    assert train(Checkpoints(path, resume=True)) == whole
 
 
-@pytest.mark.parametrize(("kind", "code"), [(KeyboardInterrupt, 130), (Terminated, 75)])
-def test_stopped_after_the_last_step(kind: type[BaseException], code: int) -> None:
-    expected = pytest.raises(StoppedError, match="classifier: stopped after its last step; go on with --resume")
-    with expected as caught, finishing("classifier"):
-        raise kind
-    assert caught.value.exit_code == code
+@pytest.mark.parametrize(("number", "code"), [("SIGINT", 130), ("SIGTERM", 75), ("SIGUSR1", 75)])
+def test_stopped_after_the_last_step(number: str, code: int) -> None:
+    """With the handler of SIGTERM that the command line has."""
+    before = {name: signal.getsignal(signal.Signals[name]) for name in ("SIGTERM", "SIGUSR1")}
+    signal.signal(signal.SIGTERM, terminated)
+    try:
+        expected = pytest.raises(StoppedError, match="classifier: stopped after its last step; go on with --resume")
+        with expected as caught, finishing("classifier"):
+            signal.raise_signal(signal.Signals[number])
+        assert caught.value.exit_code == code
+        assert signal.getsignal(signal.SIGUSR1) is before["SIGUSR1"]
+    finally:
+        signal.signal(signal.SIGTERM, before["SIGTERM"])
 
 
 def test_other_options_are_refused_by_name(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from seqmask.commands.mask import Tally
-    from seqmask.training.fit import Progress
+    from seqmask.progress import Progress
 
 WIDTH = 140  # of tables that go to a file or a pipe, where nothing may be cut off
 LINE_SECONDS = 15.0  # between progress lines where stderr is not a terminal
@@ -86,7 +86,7 @@ def _handle(name: str, level: int, *handlers: logging.Handler) -> logging.Logger
 
 
 class Reporter:
-    """Training progress: a bar where stderr is a terminal, otherwise a line every few seconds."""
+    """Progress: a bar where stderr is a terminal, otherwise a line every few seconds."""
 
     def __init__(self, terminal: Terminal) -> None:
         self.terminal = terminal
@@ -112,15 +112,22 @@ class Reporter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.bar is not None:
+            if kind is None and self.task is not None:  # what is over is whole, whatever was foreseen
+                self.bar.update(self.task, completed=self.bar.tasks[-1].total)
             self.bar.stop()
 
     def progress(self, progress: Progress) -> None:
-        """Show where training stands."""
+        """Show where a part of the work stands. One that begins is said, and its bar takes the place of the last."""
         now = time.monotonic()
+        if progress.step == 0:
+            self.last = now
+            self.terminal.say(progress.name)
+            if self.bar is not None and self.task is not None:
+                self.bar.remove_task(self.task)
         terms = " ".join(f"{k} {v:.3f}" for k, v in progress.terms.items() if k != "step")
-        note = f"{progress.rate:.0f} sequences/s  {terms}"
+        note = f"{progress.rate:.0f} {progress.unit}/s  {terms}".rstrip()
         if self.bar is not None:
-            if self.task is None or self.name != progress.name:
+            if self.task is None or progress.step == 0 or self.name != progress.name:
                 self.task = self.bar.add_task(progress.name, total=progress.steps, note="")
                 self.name = progress.name
             self.bar.update(self.task, completed=progress.step, note=note)

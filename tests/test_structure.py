@@ -21,6 +21,7 @@ ROOMS = (
     "errors",
     "config",
     "version",
+    "progress",
     "labels",
     "sequences",
     "models",
@@ -33,7 +34,7 @@ ROOMS = (
     "cli",
     "__main__",
 )
-NO_TORCH = ("errors", "config", "version", "labels", "sequences", "results")
+NO_TORCH = ("errors", "config", "version", "progress", "labels", "sequences", "results")
 NO_TORCH_MODULES = tuple(
     f"evaluation.{name}"
     for name in (

@@ -92,10 +92,11 @@ def evaluate(
     def run() -> None:
         from seqmask.cli.tables import print_report
         from seqmask.commands.evaluate import evaluate as command
-        from seqmask.terminal import Terminal
+        from seqmask.terminal import Reporter, Terminal
 
         terminal = Terminal(quiet, verbose, log_file)
-        report = command(options, terminal.say)
+        with Reporter(terminal) as reporter:
+            report = command(options, terminal.say, reporter.progress)
         if str(json) != "-":  # one kind of data on stdout
             print_report(report)
         if strict and report["red_flags"]:

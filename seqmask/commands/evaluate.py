@@ -27,17 +27,23 @@ from seqmask.labels import Ranks
 from seqmask.models.bundled import resolve
 from seqmask.models.checkpoint import ClassifierModel, Model, load_classifier, load_model
 from seqmask.models.storage import file_sha256, finite
+from seqmask.progress import Report, Watch, unheard
 from seqmask.results.files import Target, check_targets
 from seqmask.results.text import encode
 from seqmask.version import version
 
 
-def evaluate(options: EvaluateOptions, say: Callable[[str], None]) -> dict[str, Any]:
-    """Score the model's masks on labelled sequences (or on the classifier's own predictions); returns the report."""
+def evaluate(options: EvaluateOptions, say: Callable[[str], None], report: Report = unheard) -> dict[str, Any]:
+    """Score the model's masks on labelled sequences (or on the classifier's own predictions); returns the report.
+
+    say: told what was found; report: how far each part is.
+    """
     check_options(options)
     rivals = parse(options.rivals)
     directory = resolve(options.model)
     model, engine = load(directory, options.compute)
+    watch = Watch(report)
+    engine.pulse = watch.done
     judge = load_judge(options.judge, model) if options.judge is not None else None
     other = load_other(options.other, model) if options.other is not None else None
     ranks = model.classifier.ranks
@@ -57,6 +63,7 @@ def evaluate(options: EvaluateOptions, say: Callable[[str], None]) -> dict[str, 
     held = [item.record for item in scorer.prepared]
     where = f"{describe(engine.device)}, {engine.precision}; model {directory.name}"
     say(f"{where}; {len(held)} of {len(records)} sequences")
+    watch.part(f"masks of {len(held)} sequences", (3 if options.labels is None else 2) * scorer.windows)
     reference = reference_of(options.labels, labelled, scorer, ranks)
     tau = model.threshold if options.threshold is None else options.threshold
     study = Study(
@@ -70,7 +77,7 @@ def evaluate(options: EvaluateOptions, say: Callable[[str], None]) -> dict[str, 
         sample=options.sample,
         judge=None if judge is None else Judge(Scorer.of(held, judge, engine, overlap=options.overlap, frames=frames)),
         other=None if other is None else other.explainer,
-        say=say,
+        watch=watch,
     )
     result = {
         **models_of(directory.name, model, judge, other),
@@ -85,7 +92,7 @@ def evaluate(options: EvaluateOptions, say: Callable[[str], None]) -> dict[str, 
         "precision": engine.precision,
         "seed": options.seed,
         **study.run(),
-        "rivals": run_rivals(rivals, scorer, model, reference, options, say) if rivals else None,
+        "rivals": run_rivals(rivals, scorer, model, reference, options, say, watch) if rivals else None,
         **score_known(truth, annotations, scorer, model, labelled, tau, options.seed),
     }
     result["red_flags"] = red_flags(result)
@@ -145,13 +152,14 @@ def run_rivals(
     reference: NDArray[np.int64],
     options: EvaluateOptions,
     say: Callable[[str], None],
+    watch: Watch,
 ) -> dict[str, Any]:
     """The Explainer beside other methods, on a random sample of the sequences if there are more than the limit."""
     rows = np.arange(len(reference))
     if 0 < options.rivals_limit < len(rows):
         rows = np.sort(np.random.default_rng([options.seed, 501]).choice(rows, options.rivals_limit, replace=False))
-    say(f"rivals on {len(rows)} sequences")
-    return Comparison(scorer.subset(rows.tolist()), model.explainer, reference[rows], options.seed).run(rivals, say)
+    chosen = scorer.subset(rows.tolist())
+    return Comparison(chosen, model.explainer, reference[rows], options.seed, watch).run(rivals, say)
 
 
 def load_judge(name: str, model: Model) -> ClassifierModel:

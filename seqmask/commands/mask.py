@@ -129,7 +129,7 @@ def mask(options: MaskOptions, say: Callable[[str], None], report: Callable[[Tal
             pooled(numbered, model.classifier, options.overlap, frames),
             lambda pool: explain_pool(pool, model, engine, options.check, tau, named),
         )
-        engine.pulse = stages.pulse
+        engine.pulse = lambda items: stages.pulse()
         stages.run(lambda explanations: write(explanations, outputs, tally, report))
     say(tally.summary)
     for line in remarks(outputs, ranks.names, options.min_confidence):

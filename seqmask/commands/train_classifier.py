@@ -30,23 +30,23 @@ from seqmask.models.classifier import Classifier
 from seqmask.models.encoders import SIZES, configuration
 from seqmask.models.operators import OPERATORS
 from seqmask.models.storage import file_sha256, write_json
+from seqmask.progress import Report
 from seqmask.sequences.tokens import KmerTokenizer
 from seqmask.training.bag import Bag, BagObjective, bag_batches, start_as_bag
 from seqmask.training.calibration import fold, temperatures
 from seqmask.training.dataset import Corpus, CropLaw, batches
-from seqmask.training.fit import Checkpoints, Progress, Schedule, finishing, fit
+from seqmask.training.fit import Checkpoints, Schedule, finishing, fit
 from seqmask.training.objectives import ClassifierObjective
 from seqmask.training.processes import first_ones, in_each_process, is_main
 from seqmask.version import version
 
-Reporter = Callable[[Progress], None]
 Say = Callable[[str], None]
 
 CALIBRATION_LIMIT = 4000  # sequences of `val` that temperatures are fitted on
 
 
 @in_each_process
-def train_classifier(options: ClassifierOptions, report: Reporter, say: Say) -> dict[str, Any]:
+def train_classifier(options: ClassifierOptions, report: Report, say: Say) -> dict[str, Any]:
     """Train, write the directory, and return the report that is also written to report.json."""
     one_of("--size", options.size, SIZES)
     one_of("--operator", options.operator, OPERATORS)
@@ -150,7 +150,7 @@ def train_bag(
     options: ClassifierOptions,
     device: torch.device,
     checkpoints: Checkpoints,
-    report: Reporter,
+    report: Report,
 ) -> None:
     """Train the bag of k-mers and put it into the network."""
     crossing = network.config.get("crossing_kmers", 0)

@@ -35,11 +35,12 @@ from seqmask.models.explainer import CENTRE, Explainer
 from seqmask.models.operators import OPERATORS
 from seqmask.models.selftest import check_operator
 from seqmask.models.storage import file_sha256, write_json
+from seqmask.progress import Report
 from seqmask.results.curves import draw
 from seqmask.sequences.records import Record
 from seqmask.training.dataset import Corpus, batches
 from seqmask.training.effects import EffectsThenMasks
-from seqmask.training.fit import Checkpoints, Progress, Schedule, finishing, fit
+from seqmask.training.fit import Checkpoints, Schedule, finishing, fit
 from seqmask.training.objectives import FORMS, KINDS, TARGETS, ExplainerObjective, Terms
 from seqmask.training.processes import first_ones, in_each_process, is_main
 from seqmask.version import version
@@ -100,9 +101,7 @@ class Validation:
 
 
 @in_each_process
-def train_explainer(
-    options: ExplainerOptions, report: Callable[[Progress], None], say: Callable[[str], None]
-) -> dict[str, Any]:
+def train_explainer(options: ExplainerOptions, report: Report, say: Callable[[str], None]) -> dict[str, Any]:
     """Train, write the model directory, return the report (threshold, frontier on `val`)."""
     one_of("--target", options.target, TARGETS)
     one_of("--form", options.form, FORMS)

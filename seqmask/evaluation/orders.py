@@ -44,6 +44,11 @@ def at_fractions(
     return found
 
 
+def passes(fractions: Sequence[float] = TOP_FRACTIONS) -> int:
+    """How often `at_fractions` reads every sequence."""
+    return 2 * len(fractions)
+
+
 def accuracies(of: AtFractions, columns: slice, reference: NDArray[np.int64], seed: int = 0) -> dict[str, Any]:
     """Accuracy of one rank, `kept` and `removed`, at each of FRACTIONS, and their intervals.
 

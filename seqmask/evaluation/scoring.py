@@ -74,6 +74,11 @@ class Scorer:
         """Tokens of each record, windows end to end."""
         return [sum(len(window.tokens) for window in item.windows) for item in self.prepared]
 
+    @property
+    def windows(self) -> int:
+        """Windows of all records together."""
+        return sum(len(item.windows) for item in self.prepared)
+
     def spans(self) -> list[NDArray[np.int32]]:
         """Spans (N, 2) of each record's tokens in nt of the record, windows end to end, half-open."""
         return [

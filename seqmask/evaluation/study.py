@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from seqmask.evaluation import metrics, orders, scores
-from seqmask.evaluation.calibration import calibration, removals
+from seqmask.evaluation.calibration import BINS, calibration, removals
 from seqmask.evaluation.consistency import consistency
 from seqmask.evaluation.controls import REFERENCES, SAME_AREA, MaskSet
-from seqmask.evaluation.leakage import Judge, Verdicts
+from seqmask.evaluation.leakage import VIEWS, Judge, Verdicts
 from seqmask.evaluation.orders import AtFractions
 from seqmask.evaluation.probe import probe
 from seqmask.evaluation.scoring import Scorer, TokenMasks
 from seqmask.evaluation.shape import mask_shape
 from seqmask.labels import Ranks
 from seqmask.models.explainer import Explainer
+from seqmask.progress import Watch
 
 MASK, RANDOM = "seqmask", "random"
 Logits = NDArray[np.float32]
@@ -34,7 +35,7 @@ class Study:
     reference (n, R): the classes that count as right, -1 left out; the true ones (`labelled`), or the classifier's own
     predictions. explainer: what made the masks. tau: threshold of the hard masks. sample: sequences that the costly
     parts read (curves, calibration, consistency), 0 = all. judge: another classifier; other: another Explainer of the
-    same classifier. say: told what goes on.
+    same classifier. watch: told what comes next; the engine tells it how much was read.
     """
 
     scorer: Scorer
@@ -47,7 +48,7 @@ class Study:
     sample: int = 0
     judge: Judge | None = None
     other: Explainer | None = None
-    say: Callable[[str], None] = lambda line: None
+    watch: Watch = field(default_factory=Watch)
 
     @property
     def ranks(self) -> Ranks:
@@ -57,13 +58,18 @@ class Study:
     def run(self) -> dict[str, Any]:
         """Everything, as JSON-ready dicts: see docs/evaluation.md."""
         n = len(self.masks)
+        self.watch.part(f"{n} whole sequences", 2 * self.scorer.windows)
         full = self.scorer.logits()
         null = self.scorer.logits([np.zeros(length, np.float32) for length in self.scorer.lengths])
         few = np.arange(n)
         if 0 < self.sample < n:
             few = np.sort(np.random.default_rng([self.seed, 401]).choice(n, self.sample, replace=False))
         result: dict[str, Any] = {"sequences": n, "sampled": len(few), "threshold": self.tau, "ranks": {}}
-        self.say(f"consistency of the masks of {len(few)} sequences")
+        readings = 1 + self.scorer.model.tokenizer.stride  # both strands, and the other frames
+        each = 2 * readings + (self.other is not None)
+        self.watch.part(
+            f"consistency of the masks of {len(few)} sequences", each * self.scorer.subset(few.tolist()).windows
+        )
         stable = consistency(
             [self.scorer.prepared[i].record for i in few], self.scorer, self.explainer, self.other, self.seed
         )
@@ -97,20 +103,24 @@ class Track:
     ) -> None:
         self.study, self.held, self.full, self.null, self.few = study, held, full, null, few
         name = "" if study.masks[0].shape[1] == 1 else f" of {study.ranks.names[track]}"
-        study.say(f"masks{name} and controls of {len(full)} sequences")
-        self.rows = self._rows()
-        study.say(f"top shares{name}")
+        masks, windows = self._masks(), study.scorer.windows
+        study.watch.part(f"masks{name} and controls of {len(full)} sequences", 2 * (len(masks) - 2) * windows)
+        self.rows = self._rows(masks)
+        study.watch.part(f"top shares{name}", 2 * orders.passes(orders.TOP_FRACTIONS) * windows)
         self.fractions = self._in_order(study.scorer, np.arange(len(full)), orders.TOP_FRACTIONS)
-        study.say(f"insertion and deletion curves{name} of {len(few)} sequences")
         sampled = study.scorer.subset(few)
+        study.watch.part(
+            f"insertion and deletion curves{name} of {len(few)} sequences",
+            (2 * orders.passes(orders.CURVE_FRACTIONS) + BINS) * sampled.windows,
+        )
         self.curves = self._in_order(sampled, few, orders.CURVE_FRACTIONS)
         rng = np.random.default_rng([study.seed, 103])
         self.removals = removals(sampled, [held.soft[i] for i in few], rng)
         self.verdicts = self._judged()
 
-    def _rows(self) -> dict[str, Both]:
-        """Logits with the mask and with its inverse, for the Explainer and every control."""
-        held, scorer = self.held, self.study.scorer
+    def _masks(self) -> dict[str, TokenMasks]:
+        """The Explainer's and every control, by name."""
+        held = self.held
         hard: TokenMasks = [kept.astype(np.float32) for kept in held.kept]
         masks: dict[str, TokenMasks] = {MASK: hard, f"{MASK} (soft)": list(held.soft)}
         for number, (name, control) in enumerate({**SAME_AREA, **REFERENCES}.items()):
@@ -118,6 +128,11 @@ class Track:
                 continue
             label = f"{name} (soft)" if name == "constant" else name
             masks[label] = control(np.random.default_rng([self.study.seed, number]), held)
+        return masks
+
+    def _rows(self, masks: dict[str, TokenMasks]) -> dict[str, Both]:
+        """Logits with each mask and with its inverse."""
+        scorer = self.study.scorer
         known = {"all_ones": (self.full, self.null), "all_zeros": (self.null, self.full)}
         return {
             name: known.get(name) or (scorer.logits(mask), scorer.logits([np.float32(1) - part for part in mask]))
@@ -140,7 +155,7 @@ class Track:
         """What the judge says of the hard masks, if there is one."""
         if self.study.judge is None:
             return None
-        self.study.say("the judge")
+        self.study.watch.part("the judge", len(VIEWS) * self.study.judge.scorer.windows)
         views = {"full": self.full, "masked": self.rows[MASK][0], "inverse": self.rows[MASK][1]}
         hard = [kept.astype(np.float32) for kept in self.held.kept]
         return self.study.judge.report(views, hard, list(self.held.spans), self.study.ranks)

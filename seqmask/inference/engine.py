@@ -82,7 +82,7 @@ Step = Callable[[Batch], tuple[Tensor | None, Tensor | None]]
 """A batch to (B, F) or None, and (B, T, G) or None."""
 
 
-def _nothing() -> None:
+def _nothing(items: int) -> None:
     pass
 
 
@@ -90,14 +90,14 @@ def _nothing() -> None:
 class Engine:
     """Runs a step over items on one device. budget: tokens a batch, 0 = by device; most: items a batch, 0 = any.
 
-    pulse: called before each batch; what it raises ends the run.
+    pulse: called after each batch with the number of its items; what it raises ends the run.
     """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     precision: str = "fp32"
     budget: int = 0
     most: int = 0
-    pulse: Callable[[], None] = _nothing
+    pulse: Callable[[int], None] = _nothing
     shrunk: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
@@ -130,7 +130,6 @@ class Engine:
         held, found = _Held(items, lengths, self.device), _Found(len(lengths), len(items.ids), self.device)
         with autocast(self.precision, self.device)():  # around all batches: weights are cast once
             while waiting:
-                self.pulse()
                 rows = waiting.pop()
                 try:
                     found.put(*held.run(step, rows, int(lengths[rows[0]])))
@@ -138,6 +137,7 @@ class Engine:
                     if len(rows) == 1:
                         raise
                 else:
+                    self.pulse(len(rows))
                     continue
                 # Outside of the `except`, whose traceback holds the tensors of the failed batch
                 self._shrink(len(rows) * int(lengths[rows[0]]) * copies // 2)

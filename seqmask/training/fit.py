@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from seqmask.errors import InputError, SeqmaskError, StoppedError
+from seqmask.progress import Progress
 from seqmask.training.processes import anywhere, average_gradients, is_main, start_alike
 
 B = TypeVar("B")
@@ -54,18 +55,6 @@ class Schedule:
             return (step + 1) / warm
         done = min((step - warm) / max(self.steps - warm, 1), 1.0)
         return 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done))
-
-
-@dataclass(slots=True)
-class Progress:
-    """Where training stands; given to the reporter after every step."""
-
-    name: str
-    step: int
-    steps: int
-    terms: dict[str, float]
-    rate: float  # units (sequences) a second
-    seconds_left: float
 
 
 class Memory(Protocol):

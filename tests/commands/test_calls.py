@@ -19,6 +19,7 @@ from seqmask.cli.common import call, terminated
 from seqmask.commands.mask import Tally
 from seqmask.commands.portion import share_of
 from seqmask.errors import InputError, UsageError
+from seqmask.progress import Watch
 from seqmask.results.shard import Shard
 from seqmask.sequences.explanations import Status
 from seqmask.sequences.meter import Meter
@@ -140,6 +141,34 @@ def test_lines_say_rate_and_time_left(capsys: pytest.CaptureFixture[str]) -> Non
     (shown,) = capsys.readouterr().err.splitlines()
     assert shown.startswith("600 records")
     assert shown.endswith("25%, 3.0 min left")
+
+
+def test_parts_of_an_evaluation(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is said as it begins; one that lasts says its rate and the time left, on a terminal in the one bar."""
+    with Reporter(Terminal()) as reporter:
+        watch = Watch(reporter.progress)
+        watch.part("the judge", 400)
+        watch.done(100)
+        assert capsys.readouterr().err == "the judge\n"
+        reporter.last -= 60
+        watch.began -= 60
+        watch.done(100)
+        watch.done(200)
+        watch.part("what ig keeps", 10)
+    line, following = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"the judge 200/400  1\.0 min left  3 windows/s", line)
+    assert following == "what ig keeps"
+
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    with Reporter(Terminal()) as reporter:
+        assert reporter.bar is not None
+        watch = Watch(reporter.progress)
+        for name in ("the judge", "what ig keeps"):
+            watch.part(name, 10)
+            watch.done(9)
+            (task,) = reporter.bar.tasks
+            assert (task.description, task.completed, task.total) == (name, 9, 10)
+    assert task.finished
 
 
 def test_the_share_of_a_shard_and_of_what_is_left(tmp_path: Path) -> None:

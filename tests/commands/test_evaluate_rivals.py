@@ -6,10 +6,18 @@ import importlib.util
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+
+from seqmask.commands.evaluate import evaluate
+from seqmask.config import Compute, EvaluateOptions
+from seqmask.inference.engine import Engine
+from seqmask.models.checkpoint import load_model
+from seqmask.progress import Progress, Watch
 
 Run = Callable[..., Any]
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,6 +34,38 @@ def compared(
     done = run("evaluate", few, "-m", tiny_model, *options)
     assert done.code == 0, done.err
     return done, json.loads(path.read_text())
+
+
+def test_every_part_reads_as_many_windows_as_it_said(
+    few: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or the time left would be wrong. Partition SHAP may stop before its limit."""
+    parts: list[tuple[str, int, int]] = []
+    begin, engine = Watch.part, Engine(torch.device("cpu"), most=1)
+
+    def part(watch: Watch, name: str, windows: int) -> None:
+        parts.append((watch.name, watch.total, watch.read))
+        begin(watch, name, windows)
+
+    monkeypatch.setattr(Watch, "part", part)
+    monkeypatch.setattr("seqmask.commands.evaluate.load", lambda path, compute: (load_model(path), engine))
+    heard: list[Progress] = []
+    compute = Compute(device="cpu", threads=1)
+    options = EvaluateOptions([str(few)], str(tiny_model), rivals="occlusion-odds,lime-20,rollout", compute=compute)
+    evaluate(replace(options, sample=2, limit=5), lambda line: None, heard.append)
+    assert len(parts) > 12
+    for name, total, read in parts:
+        least = 0.8 if "curves" in name else 1  # tokens of a bin are removed where a record has enough of them
+        assert least * total <= read <= total, (name, total, read)
+    assert [name for name, *_ in parts[1:6]] == [
+        "masks of 5 sequences",
+        "5 whole sequences",
+        "consistency of the masks of 2 sequences",
+        "masks and controls of 5 sequences",
+        "top shares",
+    ]
+    assert {line.unit for line in heard} == {"windows"}
+    assert all(line.step < line.steps for line in heard if line.steps)
 
 
 def documented(heading: str) -> set[str]:

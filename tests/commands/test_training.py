@@ -25,8 +25,8 @@ from seqmask.evaluation.scoring import Scorer
 from seqmask.inference.engine import Engine
 from seqmask.models.checkpoint import CLASSIFIER_FILES, load_classifier, load_model, save_classifier
 from seqmask.models.crossing import CrossingEmbedding
+from seqmask.progress import Progress
 from seqmask.sequences.records import read
-from seqmask.training.fit import Progress
 
 Run = Callable[..., Any]
 SMALL = Path(__file__).resolve().parents[2] / "examples" / "small"

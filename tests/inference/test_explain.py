@@ -284,18 +284,18 @@ def test_windows_in_lists_are_those_in_columns(model: Model) -> None:
     assert window_masks(nothing, model.explainer, Engine(), classes[: len(ODD)]) == [[]] * len(ODD)
 
 
-def test_a_pulse_before_each_batch(model: Model) -> None:
-    """Between two batches a run can be stopped."""
+def test_a_pulse_after_each_batch(model: Model) -> None:
+    """Between two batches a run can be stopped; it is told how many items were in each."""
     pulses = []
 
-    def pulse() -> None:
-        pulses.append(1)
+    def pulse(items: int) -> None:
+        pulses.append(items)
         if len(pulses) == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         run(model, records(*(sequence(i, 300) for i in range(10))), Engine(most=1, pulse=pulse))
-    assert len(pulses) == 3
+    assert pulses == [1, 1, 1]
 
 
 def test_the_models_own_threshold_is_the_default(model: Model) -> None:

@@ -21,9 +21,10 @@ from seqmask.errors import InputError, SeqmaskError, StoppedError
 from seqmask.models.checkpoint import weights_sha256
 from seqmask.models.classifier import Classifier
 from seqmask.models.encoders import configuration
+from seqmask.progress import Progress
 from seqmask.sequences.tokens import KmerTokenizer
 from seqmask.training.dataset import Corpus, CropLaw, TrainingBatch, batches
-from seqmask.training.fit import Checkpoints, Progress, Schedule, finishing, fit
+from seqmask.training.fit import Checkpoints, Schedule, finishing, fit
 from seqmask.training.objectives import ClassifierObjective
 
 STEPS = 14

@@ -19,11 +19,12 @@ from seqmask.models.checkpoint import load_classifier, load_model, save_classifi
 from seqmask.models.classifier import Classifier
 from seqmask.models.encoders import configuration
 from seqmask.models.explainer import Explainer
+from seqmask.progress import Progress
 from seqmask.sequences.records import Record
 from seqmask.sequences.tokens import SPECIALS, KmerTokenizer
 from seqmask.training.bag import Bag, start_as_bag
 from seqmask.training.dataset import TrainingBatch
-from seqmask.training.fit import Checkpoints, Progress, Schedule, fit
+from seqmask.training.fit import Checkpoints, Schedule, fit
 from seqmask.training.objectives import (
     FORMS,
     KINDS,

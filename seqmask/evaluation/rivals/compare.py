@@ -31,6 +31,7 @@ from seqmask.evaluation.scoring import Scorer
 from seqmask.inference.engine import Item, Step
 from seqmask.inference.explain import window_masks
 from seqmask.models.explainer import Explainer
+from seqmask.progress import Watch
 
 OWN, RANDOM = Rival("seqmask", "seqmask", 0), Rival("random", "random", 0)
 
@@ -43,7 +44,8 @@ class Comparison:
     """n records held by `scorer`; reference (n, R): the classes that count as right, -1 left out.
 
     What is explained is the class that the classifier predicts for the whole record, at each rank. logits (n, C): of
-    whole records. parts: of each method and kind of scores judged so far, each sequence's part (n,) of its separation.
+    whole records. watch: told what comes next; the engine tells it how much was read. parts: of each method and kind of
+    scores judged so far, each sequence's part (n,) of its separation.
     """
 
     scorer: Scorer
@@ -51,18 +53,24 @@ class Comparison:
     reference: NDArray[np.int64]
     seed: int
     logits: NDArray[np.float32] = field(init=False)
+    watch: Watch = field(default_factory=Watch)
     parts: dict[tuple[str, str], NDArray[np.float64]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.watch.part(f"rivals on {len(self.scorer.prepared)} sequences", self.scorer.windows)
         self.logits = self.scorer.logits()
 
     def run(self, rivals: Sequence[Rival], say: Callable[[str], None]) -> dict[str, Any]:
         """The Explainer, the rivals and a random order, as JSON-ready dicts: see docs/evaluation.md."""
         methods = {}
+        ranks = len(self.scorer.model.ranks.ranks)
         for rival in (OWN, *(rival for rival in rivals if rival.kind != RANDOM.kind), RANDOM):
             scores, cost = self.timed(rival)
             say(f"{rival.name}: {cost['milliseconds']:.1f} ms a sequence")
-            own_rank = self.judge(rival.name, "per_rank", scores) if scores[0].shape[1] > 1 else None
+            tracks = scores[0].shape[1]
+            kept = orders.passes() * (1 if tracks == 1 else 1 + ranks)
+            self.watch.part(f"what {rival.name} keeps", kept * self.scorer.windows)
+            own_rank = self.judge(rival.name, "per_rank", scores) if tracks > 1 else None
             for_all = self.judge(rival.name, "shared", [shared(part) for part in scores])
             methods[rival.name] = {**cost, "shared": for_all, "per_rank": own_rank}
         return {"sequences": len(self.scorer.prepared), "methods": methods}
@@ -73,6 +81,8 @@ class Comparison:
         The first sequence is explained once beforehand: what a library loads and compiles is no cost of a method.
         """
         everything = range(len(self.scorer.prepared))
+        both = [self.scorer.subset(rows) for rows in (everything[:1], everything)]
+        self.watch.part(rival.name, sum(windows_of(rival, scorer) for scorer in both))
         self.scores(rival, everything[:1])
         with counted(self.scorer.model.network, self.explainer) as passes:
             began = time.perf_counter()
@@ -138,6 +148,18 @@ class Comparison:
                 for r, (rank, columns, of) in enumerate(zip(known.ranks, known.slices, found, strict=True))
             },
         }
+
+
+def windows_of(rival: Rival, scorer: Scorer) -> int:
+    """Windows that the engine reads for the scores of all held records; of shap at most so many."""
+    match rival.kind:
+        case "random":
+            return 0
+        case "occlusion" | "occlusion-odds":
+            return sum(scorer.lengths) + scorer.windows
+        case "lime" | "shap":
+            return rival.count * scorer.windows
+    return scorer.windows
 
 
 def by_step(scorer: Scorer, step: Step, classes: NDArray[np.int64]) -> Scores:

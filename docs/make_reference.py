@@ -20,8 +20,8 @@ HEAD = """# The command line
 your shell.
 
 stdout carries data only: a table, FASTA, BED or JSON that was asked for. All else goes to stderr: text, warnings, and
-progress: for masks and training with rate and time left, as a bar on a terminal and as a line every few seconds
-elsewhere; a line for each part of an evaluation.
+the progress of masks, training and each part of an evaluation with rate and time left, as a bar on a terminal and as a
+line every few seconds elsewhere.
 
 Exit codes: 0, also for an input without records; 1 for data or input and output; 2 for a command line that cannot be;
 75 for training that a signal stopped and `--resume` takes up; 130 after Ctrl-C; 143 after SIGTERM.

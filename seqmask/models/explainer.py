@@ -103,9 +103,7 @@ class Explainer(nn.Module):
             logits = self.head(self.norm(hidden)) + torch.einsum("btrk,grk->btg", readings, self.mix[:, :, :first])
             again = self._readings_in_masks(*places, attention, explained, logits.detach())
             logits = logits + torch.einsum("btrk,grk->btg", again, self.mix[:, :, first:])
-        # tanh keeps a gradient beyond the bound where a hard clamp has none
-        bounded: Tensor = LOGIT_BOUND * torch.tanh(logits / LOGIT_BOUND)
-        return bounded
+        return bounded(logits)
 
     def _keep(self, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
         self._embedded = output
@@ -200,6 +198,12 @@ def _along(pairs: Sequence[tuple[Tensor, Tensor]], attention: Tensor) -> Tensor:
     readings = readings - torch.einsum("btrk,bt->brk", readings, weights).unsqueeze(1)
     variance = torch.einsum("btrk,bt->brk", readings.square(), weights)
     return readings / (variance + 1e-8).sqrt().unsqueeze(1)
+
+
+def bounded(logits: Tensor) -> Tensor:
+    """Logits within +-LOGIT_BOUND; tanh keeps a gradient beyond it where a hard clamp has none."""
+    inside: Tensor = LOGIT_BOUND * torch.tanh(logits / LOGIT_BOUND)
+    return inside
 
 
 def shares(tokens: Tensor) -> Tensor:

@@ -10,15 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from seqmask.models.classifier import Classifier, log_odds
-from seqmask.models.explainer import quantile_threshold
+from seqmask.models.explainer import bounded, quantile_threshold
 from seqmask.training.dataset import TrainingBatch
 from seqmask.training.losses import area
 from seqmask.training.objectives import ExplainerObjective, log_uniform_shares, spread_of
 from seqmask.training.processes import by_rows
 
 CHUNK_TOKENS = 32768  # of masked copies that are classified at once
-SHOWN = 0.5  # weight of what a token holds alone, against what is lost without it (docs/decisions/0008)
-IN_MASKS = 0.7  # weight of what it does beside the kept, and beside the rest (docs/decisions/0012)
+# Weights of what a token does beside other tokens: beside all of them, none, those that a mask keeps, those that it
+# leaves, and some that are drawn at random (docs/decisions/0008, 0012, 0014)
+WHOLE, SHOWN, IN_MASKS, AT_RANDOM = 0.6, 0.3, 0.4, 1.2
+LEAST_SHOWN = 0.4  # the share of tokens that are drawn at random is from here to 1
 
 
 @dataclass(slots=True)
@@ -56,9 +58,11 @@ class EffectsThenMasks:
         levels = quantile_threshold(keep_logits.detach(), attention, kept_shares)
         kept = ((keep_logits > levels) & attention.unsqueeze(-1)).unbind(2)
         with torch.autocast(device_type=ids.device.type, enabled=False):
-            target = effects(of.classifier, of.operator, ids, attention, classes, tokens, kept)
+            others = random_others(attention, generator)
+            target = effects(of.classifier, of.operator, ids, attention, classes, tokens, kept, others)
         found = keep_logits.gather(1, tokens.unsqueeze(-1).expand(-1, -1, keep_logits.shape[2]))
-        error = (found - target - math.log(budget / (1 - budget))).square()
+        # Through the bound of keep-logits, or a few tokens far above the rest would be all that counts
+        error = (found - bounded(target + math.log(budget / (1 - budget)))).square()
         weight = attention.gather(1, tokens).unsqueeze(-1).expand_as(error).float()
         loss = (error * weight).sum() / weight.sum().clamp_min(1)
         with torch.no_grad():
@@ -79,13 +83,16 @@ def effects(
     classes: Tensor,
     tokens: Tensor,
     kept: Sequence[Tensor],
+    others: Tensor,
 ) -> Tensor:
     """What each of some tokens (B, S) does to the log odds of the explained classes (B, R): (B, S, G), standardised.
 
-    Four views, each standardised within the sequence: the odds lost when the token alone is hidden (occlusion, Zeiler &
+    Five views, each standardised within the sequence: the odds lost when the token alone is hidden (occlusion, Zeiler &
     Fergus 2014), the odds gained when it alone is shown, and the odds that it makes up beside the tokens that a mask
-    keeps, and beside those that are left without them. kept: these masks (B, T) bool, one a rank, or one that answers
-    for all. The last two see what the first two can not: evidence that needs other evidence, or repeats it.
+    keeps, beside those that are left without them, and beside others. kept: these masks (B, T) bool, one a rank, or one
+    that answers for all; others: a random draw (B, T) float32 of 0 and 1, anew for every batch, so that what is learned
+    is the mean over many (as Shapley values are). These see what the first two can not: evidence that needs other
+    evidence, or repeats it.
     Odds and not logits: what speaks for a class and for its nearest rival alike decides nothing.
     """
     seen = attention.gather(1, tokens)
@@ -99,7 +106,8 @@ def effects(
 
     with torch.no_grad():
         every = torch.ones_like(ids, dtype=torch.float32)
-        target = of_tracks(made_up(every) + SHOWN * made_up(1 - every))
+        views = WHOLE * made_up(every) + SHOWN * made_up(1 - every) + AT_RANDOM * made_up(others)
+        target = of_tracks(views)
         for track, mask in enumerate(kept):
             own = of_tracks(made_up(mask.float()) + made_up(1 - mask.float()))
             target[:, :, track] += IN_MASKS * own[:, :, track]
@@ -144,6 +152,12 @@ def standardised(values: Tensor, valid: Tensor) -> Tensor:
     weight = weight / weight.sum(dim=1, keepdim=True).clamp_min(1)
     centred = values - (values * weight).sum(dim=1, keepdim=True)
     return centred / ((centred.square() * weight).sum(dim=1, keepdim=True).sqrt() + 1e-6)
+
+
+def random_others(attention: Tensor, generator: torch.Generator) -> Tensor:
+    """A random share from LEAST_SHOWN to 1 of each sequence's tokens: (B, T) float32 of 0 and 1."""
+    shares = LEAST_SHOWN + (1 - LEAST_SHOWN) * torch.rand(len(attention), 1, generator=generator)
+    return (torch.rand(attention.shape, generator=generator) < shares).float().to(attention.device)
 
 
 def drawn_tokens(attention: Tensor, count: int, generator: torch.Generator) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import math
 import signal
 import time
@@ -20,6 +21,8 @@ from torch import Tensor, nn
 from seqmask.errors import InputError, SeqmaskError, StoppedError
 from seqmask.progress import Progress
 from seqmask.training.processes import anywhere, average_gradients, is_main, start_alike
+
+log = logging.getLogger("seqmask")
 
 B = TypeVar("B")
 B_contra = TypeVar("B_contra", contravariant=True)
@@ -144,8 +147,12 @@ class Checkpoints:
             for key, value in values.items():
                 tensors[f"optimizer.{index}.{key}"] = value.detach().cpu().contiguous()
         temporary = self.path.with_name(f".{self.path.name}.tmp")
-        save_file(tensors, temporary, metadata={"state": json.dumps({"step": step, "fingerprint": self.fingerprint})})
-        temporary.replace(self.path)
+        state = json.dumps({"step": step, "fingerprint": self.fingerprint})
+        try:
+            save_file(tensors, temporary, metadata={"state": state})
+            temporary.replace(self.path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def _within(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -171,6 +178,7 @@ class _StopSignal:
         self.by = signal.Signals(number).name
         if number == signal.SIGINT:  # a second one does not wait for the step to end
             signal.signal(number, self.previous[number])
+            log.warning("stopping after this step, with a checkpoint; once more Ctrl-C stops now, without")
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self.previous.items():

@@ -11,15 +11,19 @@ from torch import Tensor
 
 from seqmask.models.classifier import Classifier, log_odds
 from seqmask.models.encoders import configuration
-from seqmask.models.explainer import Explainer, quantile_threshold
+from seqmask.models.explainer import LOGIT_BOUND, Explainer, quantile_threshold
 from seqmask.training import effects as module
 from seqmask.training.dataset import TrainingBatch
 from seqmask.training.effects import (
+    AT_RANDOM,
     IN_MASKS,
+    LEAST_SHOWN,
     SHOWN,
+    WHOLE,
     EffectsThenMasks,
     drawn_tokens,
     effects,
+    random_others,
     standardised,
 )
 from seqmask.training.fit import Schedule, fit
@@ -68,7 +72,7 @@ def test_log_odds() -> None:
 
 @pytest.mark.parametrize("chunk", [1, 100, 10**6])
 @pytest.mark.parametrize("tracks", [1, 2])
-def test_the_four_views_by_hand(chunk: int, tracks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_five_views_by_hand(chunk: int, tracks: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each sequence alone, each token alone, without padding: what stands beside a sequence in a batch is nothing."""
     monkeypatch.setattr(module, "CHUNK_TOKENS", chunk)
     classifier, (ids, attention) = classifier_of(), tensors()
@@ -76,7 +80,8 @@ def test_the_four_views_by_hand(chunk: int, tracks: int, monkeypatch: pytest.Mon
     classes = torch.stack([part.argmax(dim=1) for part in full], dim=1)
     tokens = drawn_tokens(attention, 8, torch.Generator().manual_seed(1))
     kept = list(torch.rand((tracks, *ids.shape), generator=torch.Generator().manual_seed(4)) < 0.4)
-    found = effects(classifier, "blend", ids, attention, classes, tokens, kept)
+    others = random_others(attention, torch.Generator().manual_seed(5))
+    found = effects(classifier, "blend", ids, attention, classes, tokens, kept, others)
     assert found.shape == (ROWS, 8, tracks)
     for row, length in enumerate(LENGTHS):
         own, chosen = ids[row, :length], tokens[row].tolist()
@@ -94,10 +99,11 @@ def test_the_four_views_by_hand(chunk: int, tracks: int, monkeypatch: pytest.Mon
             of_tokens = torch.stack(values)
             return (of_tokens - of_tokens.mean(dim=0)) / of_tokens.std(dim=0, correction=0)
 
-        ends = beside(torch.ones(length)) + SHOWN * beside(torch.zeros(length))
+        views = WHOLE * beside(torch.ones(length)) + SHOWN * beside(torch.zeros(length))
+        views += AT_RANDOM * beside(others[row, :length])
         for track in range(tracks):
             mask = kept[track][row, :length].float()
-            expected = ends + IN_MASKS * (beside(mask) + beside(1 - mask))
+            expected = views + IN_MASKS * (beside(mask) + beside(1 - mask))
             expected = expected.mean(dim=1) if tracks == 1 else expected[:, track]
             assert torch.allclose(found[row, :, track].double(), expected, atol=4e-3)
 
@@ -111,6 +117,23 @@ def test_tokens_are_drawn_from_the_sequence_without_repeats() -> None:
     assert tokens[1].max() < 7
     assert sorted(tokens[2].tolist())[:3] == [0, 1, 2], "padding only where there is nothing else"
     assert drawn_tokens(attention, 50, torch.Generator()).shape == (3, 10)
+
+
+def test_others_are_of_every_share() -> None:
+    attention = torch.arange(400) < torch.full((300, 1), 400)
+    others = random_others(attention, torch.Generator().manual_seed(0))
+    assert set(others.unique().tolist()) == {0.0, 1.0}
+    shares = others.mean(dim=1)
+    assert LEAST_SHOWN - 0.08 < float(shares.min()) < LEAST_SHOWN + 0.05
+    assert float(shares.max()) > 0.95
+    assert abs(float(shares.mean()) - (1 + LEAST_SHOWN) / 2) < 0.03
+
+
+def test_no_target_is_beyond_what_can_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a token far above the rest would cost most, however well it is told."""
+    for name in ("WHOLE", "SHOWN", "IN_MASKS", "AT_RANDOM"):
+        monkeypatch.setattr(module, name, 1e4)
+    assert float(objective(1).loss(batch_of(0), 0.0)[0].detach()) <= (2 * LOGIT_BOUND) ** 2
 
 
 def test_padding_has_no_part_in_the_standard() -> None:
@@ -137,7 +160,10 @@ def correlation(of: EffectsThenMasks, step: int) -> float:
     with torch.no_grad():
         logits = of.masks.explainer.eval()(ids, attention, classes)
     kept = (logits > quantile_threshold(logits, attention, torch.full((ROWS,), 0.25))).unbind(2)
-    target = effects(of.masks.classifier, "blend", ids, attention, classes, everything, kept)
+    draws = [random_others(attention, torch.Generator().manual_seed(seed)) for seed in range(8)]
+    target = torch.stack(
+        [effects(of.masks.classifier, "blend", ids, attention, classes, everything, kept, others) for others in draws]
+    ).mean(dim=0)
     pairs = [
         (logits[row, :length, track], target[row, :length, track])
         for row, length in enumerate(LENGTHS)

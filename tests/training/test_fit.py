@@ -130,13 +130,34 @@ def test_a_signal_writes_a_checkpoint(
     assert train(Checkpoints(path, minutes=1e9, resume=True)) == whole
 
 
-def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
+def test_a_second_ctrl_c_does_not_wait(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The first one says that, and what it waits for."""
+
     def report(progress: Progress) -> None:
         for _ in range(2):
             signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
         train(Checkpoints(tmp_path / "checkpoint.safetensors", minutes=1e9), report=report)
+    (line,) = caplog.messages
+    assert line.startswith("stopping after this step, with a checkpoint; once more Ctrl-C")
+
+
+def test_stopped_while_a_checkpoint_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing half-written is left, and the checkpoint before it stays."""
+    path = tmp_path / "checkpoint.safetensors"
+    train(Checkpoints(path, minutes=1e9))
+    stored = path.read_bytes()
+
+    def stopped(tensors: Any, name: Path, metadata: Any) -> None:
+        name.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("seqmask.training.fit.save_file", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        train(Checkpoints(path, minutes=0))
+    assert [item.name for item in tmp_path.iterdir()] == [path.name]
+    assert path.read_bytes() == stored
 
 
 def test_an_ignored_interrupt_stays_ignored() -> None:

@@ -1,15 +1,34 @@
-"""The list of commands in plain text: rich's boxes take longer to load than all that `seqmask --help` needs beside."""
+"""What is seen before any command runs, in plain text: the list of commands, and what is wrong with a command line.
+
+rich's boxes take longer to load than all that `seqmask --help` needs beside, and an error is one line.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
+# typer says by what class a command line is wrong only as the base of this one
+WrongUsage: type[Exception] = typer.BadParameter.__mro__[1]
+
 
 class Group(TyperGroup):
     """Commands under the titles of their panels. The help of a single command is left to rich."""
+
+    def make_context(self, *args: Any, **options: Any) -> Any:
+        """The context of a command line; one that is wrong ends with 2."""
+        with _in_one_line():
+            return super().make_context(*args, **options)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; one whose options are wrong ends with 2."""
+        with _in_one_line():
+            return super().invoke(ctx)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Without arguments the help goes to stderr: typer trusts rich to have shown it by then."""
@@ -34,3 +53,15 @@ class Group(TyperGroup):
         for panel, rows in panels.items():
             with formatter.section(panel):
                 formatter.write_dl(rows)
+
+
+@contextlib.contextmanager
+def _in_one_line() -> Iterator[None]:
+    try:
+        yield
+    except WrongUsage as error:
+        found: Any = error
+        path = found.ctx.command_path if found.ctx is not None else "seqmask"
+        message = " ".join(found.format_message().split()).rstrip(".")
+        print(f"seqmask: error: {message}; see '{path} --help'", file=sys.stderr)
+        raise typer.Exit(found.exit_code) from error

@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from seqmask.cli.app import PANELS
 
 Run = Callable[..., Any]
@@ -29,3 +31,22 @@ def test_no_arguments_are_a_call_for_help(run: Run) -> None:
     assert done.code == 2
     assert done.text == ""
     assert done.err.startswith("Usage:")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("mask", "--bogus"), "No such option: --bogus"),
+        (("mask", "x.fa", "--threads", "-5"), "Invalid value for '-t' / '--threads'"),
+        (("mask", "x.fa", "-x"), "Option '-x' requires an argument"),
+        (("bogus",), "No such command 'bogus'"),
+        (("--bogus",), "No such option: --bogus"),
+        (("evaluate",), "Missing argument 'SEQS...'"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line(run: Run, arguments: tuple[str, ...], message: str) -> None:
+    done = run(*arguments)
+    assert done.code == 2
+    (line,) = done.err.splitlines()
+    assert line.startswith(f"seqmask: error: {message}")
+    assert line.endswith("--help'")

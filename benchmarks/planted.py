@@ -70,13 +70,13 @@ BASE = Settings(
     },
     {
         "target_area": 0.3,
-        "effects_share": 0.6,
-        "steps": 300,
-        "batch_tokens": 3072,
+        "effect_tokens": 24,
+        "steps": 450,
+        "batch_tokens": 2048,
         "min_crop": 240,
         "learning_rate": 1e-3,
         "validation_limit": 100,
-        "validations": 2,
+        "validations": 1,
     },
 )
 SPARSE = {"target_area": 0.15}  # a little above the share of the sequence that the motifs take

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import numpy as np
 from seqmask.commands.inputs import read_labelled
 from seqmask.commands.train_explainer import train_explainer
 from seqmask.config import Compute, ExplainerOptions
-from seqmask.evaluation.orders import FRACTIONS, accuracies, at_fractions, separation
+from seqmask.evaluation.orders import FRACTIONS, accuracies, at_fractions, separations
 from seqmask.evaluation.scoring import Scorer
 from seqmask.inference.device import options_of
 from seqmask.inference.engine import Engine
@@ -39,7 +40,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Train and score every variant; print a line each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("classifier", type=Path)
@@ -55,7 +56,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--json", type=Path)
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
 
     model = load_classifier(args.classifier)
     labelled = read_labelled([args.sequences], args.labels, model.ranks.names, model.tokenizer.k)
@@ -108,15 +109,17 @@ def row(
 ) -> dict[str, Any]:
     """Separation and accuracies at the top shares of one Explainer, each rank under its own track."""
     masks = scorer.masks(explainer.eval())
-    ranks = []
+    ranks, orders = [], []
     for r, columns in enumerate(model.ranks.slices):
         track = [mask[:, r] for mask in masks]
         of = at_fractions(scorer, track, np.random.default_rng(1), FRACTIONS)
+        orders.append(of)
         ranks.append(accuracies(of, columns, reference[:, r]))
     points = [
         [float(np.mean([rank[f"{f:g}"][side] for rank in ranks])) for side in ("kept", "removed")] for f in FRACTIONS
     ]
-    return {"separation": separation(ranks), "top": points, "chosen": chosen, "seconds": seconds, "ranks": ranks}
+    apart = float(separations(orders, model.ranks.slices, reference).mean())
+    return {"separation": apart, "top": points, "chosen": chosen, "seconds": seconds, "ranks": ranks}
 
 
 def line(name: str, values: dict[str, Any]) -> str:

@@ -94,9 +94,14 @@ TASKS = {
 }
 
 
-def prepare(name: str, directory: Path, seed: int, threads: int, reuse: bool) -> dict[str, Any]:
-    """Simulate and train one task into a directory; accuracy of the classifier on unseen sequences, and seconds."""
-    settings = TASKS[name].over(BASE)
+def prepare(
+    name: str, directory: Path, seed: int, threads: int, reuse: bool, changes: Settings | None = None
+) -> dict[str, Any]:
+    """Simulate and train one task into a directory; accuracy of the classifier on unseen sequences, and seconds.
+
+    changes: what is other than in the task's own settings.
+    """
+    settings = (changes or Settings()).over(TASKS[name].over(BASE))
     directory.mkdir(parents=True, exist_ok=True)
     compute = Compute("cpu", "fp32", 0, threads)
     options = SimulateOptions(task=name, seed=seed, output=str(directory / "data"), force=True, **settings.simulation)

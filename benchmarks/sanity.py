@@ -96,6 +96,7 @@ def retrain(path: Path, kind: str, scratch: Path, args: argparse.Namespace) -> M
         frames=model.frames,
         steps=args.steps,
         validations=1,
+        validation_limit=50,  # for a threshold that is not compared
         resume=False,
         force=True,
         seed=args.seed + 1,

@@ -27,6 +27,7 @@ class Annotated:
     stops (n,) int64: one past its last nt.
     tracks (G, L + n) float32: importance of each nt, NaN where no token covers it. kept (G, L + n) bool: track >= tau.
     shown: the track, of the G, that FASTA, kept_fraction and mean_importance are about.
+    covered, kept_count (n,) int32: nt of each record that a token covers, and those of `shown` that are kept.
     kept_fraction (n,) float32: kept nt over covered nt. mean_importance (n,) float32: mean of the track over covered
     nt. Both NaN for a record without mask.
     explained (n, R) int64: class that the mask explains, -1 without mask.
@@ -44,6 +45,8 @@ class Annotated:
     tracks: NDArray[np.float32]
     kept: NDArray[np.bool_]
     shown: int
+    covered: NDArray[np.int32]
+    kept_count: NDArray[np.int32]
     kept_fraction: NDArray[np.float32]
     mean_importance: NDArray[np.float32]
     explained: NDArray[np.int64]
@@ -94,7 +97,6 @@ def annotate(
     # In the precision of the mask: a token of 0.7 reaches a threshold of 0.7
     kept = tracks >= np.float32(tau)
     shown = min(rank, len(tracks) - 1)
-    kept_fraction, mean_importance = _summaries(tracks[shown], kept[shown], starts)
     return Annotated(
         ranks=ranks,
         rank=rank,
@@ -104,23 +106,34 @@ def annotate(
         tracks=tracks,
         kept=kept,
         shown=shown,
-        kept_fraction=kept_fraction,
-        mean_importance=mean_importance,
+        **_summaries(tracks[shown], kept[shown], starts, ends - 1),
         **_predictions(explanations, ranks, min_confidence),
     )
 
 
 def _summaries(
-    track: NDArray[np.float32], kept: NDArray[np.bool_], starts: NDArray[np.int64]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Kept share and mean of the track over the covered nt of each record, (n,) each, NaN where nothing is covered."""
-    covered = ~np.isnan(track)
-    # Of int8 and to int32: three times as fast as of bool to int64
-    count = np.add.reduceat(covered.view(np.int8), starts, dtype=np.int32)
+    track: NDArray[np.float32], kept: NDArray[np.bool_], starts: NDArray[np.int64], stops: NDArray[np.int64]
+) -> dict[str, Any]:
+    """The fields that count and average the nt of one track, (n,) each."""
+    bare = np.isnan(track)
+    if np.count_nonzero(bare) == len(starts):  # nothing but the positions between records
+        covered, filled = (stops - starts).astype(np.int32), track
+    else:
+        covered = np.add.reduceat((~bare).view(np.int8), starts, dtype=np.int32)
+        filled = np.where(bare, np.float32(0), track)
+    # Every second sum is that of one position between two records. Of int8 and to int32: three times as fast as of
+    # bool to int64
+    edges = np.column_stack([starts, stops]).ravel()
     kept_count = np.add.reduceat(kept.view(np.int8), starts, dtype=np.int32)
-    total = np.add.reduceat(np.fmax(track, np.float32(0)), starts, dtype=np.float64)  # 0 where not covered
+    total = np.add.reduceat(filled, edges, dtype=np.float64)[::2]
+    total[starts == stops] = 0  # of an empty record `reduceat` takes a letter of the next
     with np.errstate(invalid="ignore"):
-        return (kept_count / count).astype(np.float32), (total / count).astype(np.float32)
+        return {
+            "covered": covered,
+            "kept_count": kept_count,
+            "kept_fraction": (kept_count / covered).astype(np.float32),
+            "mean_importance": (total / covered).astype(np.float32),
+        }
 
 
 def _predictions(explanations: Explanations, ranks: Ranks, min_confidence: float) -> dict[str, Any]:

@@ -23,8 +23,9 @@ COLOURS: Final = (
     "70,51,127",
     "68,1,84",
 )
-SCORES: Final = tuple(map(str, range(SCORE_MAX + 1)))
-ITEM_RGB: Final = tuple(COLOURS[score * len(COLOURS) // (SCORE_MAX + 1)] for score in range(SCORE_MAX + 1))
+# Columns that follow from the score, with what stands around them
+SCORES: Final = tuple(f"\t{score}\t.\t" for score in range(SCORE_MAX + 1))
+ITEM_RGB: Final = tuple(f"\t{COLOURS[score * len(COLOURS) // (SCORE_MAX + 1)]}\n" for score in range(SCORE_MAX + 1))
 
 
 def write(sink: Writable, batch: Annotated) -> None:
@@ -57,6 +58,6 @@ def _lines(batch: Annotated, runs: Runs, rank: int) -> list[str]:
     scores = np.clip(np.rint(runs.means * SCORE_MAX), 0, SCORE_MAX).astype(np.int64)
     starts, ends = integers(runs.spans[:, 0]), integers(runs.spans[:, 1])
     return [
-        f"{chroms[i]}\t{start}\t{end}\t{names[i]}\t{SCORES[score]}\t.\t{start}\t{end}\t{ITEM_RGB[score]}\n"
+        f"{chroms[i]}\t{start}\t{end}\t{names[i]}{SCORES[score]}{start}\t{end}{ITEM_RGB[score]}"
         for i, start, end, score in zip(runs.records.tolist(), starts, ends, scores.tolist(), strict=True)
     ]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from seqmask.labels import Rank
 from seqmask.results.annotated import Annotated
 from seqmask.results.files import Writable
-from seqmask.results.predictions import UNCLASSIFIED, VERDICTS, verdicts
-from seqmask.results.text import decimals, encode, one_word
+from seqmask.results.predictions import UNCLASSIFIED, UNSURE, VERDICTS, verdicts
+from seqmask.results.text import decimal_table, decimals, encode, one_word, units
 from seqmask.sequences.explanations import Status
 
 WIDTH: Final = 60
@@ -48,18 +50,37 @@ def _bodies(batch: Annotated, hard_mask: bool) -> tuple[str, NDArray[np.int64], 
     return text.tobytes().decode("ascii"), starts, starts + lengths + breaks + (lengths > 0)
 
 
+class _Found(dict[int, str]):
+    """`rank=taxon(0.99)` of every class and share of one rank that have come up so far: they come again and again."""
+
+    def __init__(self, rank: Rank) -> None:
+        # What class -1 reaches, the empty name at the end, is never printed
+        self._taxa = [f"{one_word(rank.name)}={one_word(name)}(" for name in (*rank.classes, UNCLASSIFIED, "")]
+        self._shares = decimal_table(2)
+
+    def keys_of(self, classes: NDArray[np.int64], shares: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Keys (n,) of classes (n,), -1 and -2 as in `predictions`, and shares (n,) in units of 0.01, -1 unknown."""
+        return (classes - UNSURE) * len(self._shares) + shares + 1
+
+    def __missing__(self, key: int) -> str:
+        taxon, share = divmod(key, len(self._shares))
+        text = self[key] = f"{self._taxa[taxon + UNSURE]}{self._shares[share - 1]})"
+        return text
+
+
+_found = cache(_Found)
+
+
 def _annotations(batch: Annotated) -> list[str]:
     """`seqmask=kept:0.412 rank=taxon(0.99) ...` of each record, `seqmask=status:...` of one without mask.
 
     Where masks were checked, ` rank_verdict=holds` after each rank.
     """
     columns = [[f"seqmask=kept:{kept}" for kept in decimals(batch.kept_fraction, 3)]]
+    shares = units(batch.predicted.confidence, 2)
     for column, rank in enumerate(batch.ranks.ranks):
-        # What class -1 reaches, the empty name at the end, is never printed
-        taxa = [f"{one_word(rank.name)}={one_word(name)}(" for name in (*rank.classes, UNCLASSIFIED, "")]
-        classes = batch.named[:, column].tolist()
-        shares = decimals(batch.predicted.confidence[:, column], 2)
-        columns.append([f"{taxa[i]}{share})" for i, share in zip(classes, shares, strict=True)])
+        found = _found(rank)
+        columns.append([found[key] for key in found.keys_of(batch.named[:, column], shares[:, column]).tolist()])
         if batch.masked is not None and batch.inverse is not None:
             seen = batch.masked.classes[:, column], batch.inverse.classes[:, column]
             codes = verdicts(batch.explained[:, column], *seen).tolist()

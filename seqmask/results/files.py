@@ -10,7 +10,6 @@ import os
 import re
 import stat
 import sys
-import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +18,7 @@ from typing import BinaryIO, Protocol, cast
 from xopen import xopen
 
 from seqmask.errors import InputError, UsageError
+from seqmask.results.accelerated import crc32
 
 STDOUT = "-"
 _STANDARD = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
@@ -183,7 +183,7 @@ class Sink:
     def write(self, data: bytes) -> None:
         """Write all of `data`. Raises BrokenPipeError when the reader has gone, OSError when the disk is full."""
         self.written += len(data)
-        self._crc = zlib.crc32(data, self._crc)
+        self._crc = crc32(data, self._crc)
         rest = memoryview(data)
         while rest:  # with PYTHONUNBUFFERED, stdout is a raw file, which may take only a part and says nothing
             rest = rest[self._handle.write(rest) :]
@@ -211,9 +211,9 @@ def prefixes(target: Target, sizes: Iterable[int]) -> dict[int, str]:
         begin = 0
         while wanted and wanted[0] <= done + len(block):
             end = wanted[0] - done
-            crc = zlib.crc32(block[begin:end], crc)
+            crc = crc32(block[begin:end], crc)
             found[wanted.pop(0)], begin = _hex(crc), end
-        crc = zlib.crc32(block[begin:], crc)
+        crc = crc32(block[begin:], crc)
         done += len(block)
     return found
 
@@ -247,7 +247,7 @@ def _go_on(target: Target, kept: int, layers: contextlib.ExitStack) -> tuple[Bin
     for block in _blocks(target):
         part = block[:left]
         left -= len(part)
-        crc = zlib.crc32(part, crc)
+        crc = crc32(part, crc)
         if not plain:
             handle.write(part)
         if not left:

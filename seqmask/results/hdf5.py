@@ -153,7 +153,7 @@ class Hdf5Writer:
         """Write what is held, then the counts, and `complete` as the very last thing. Raises OSError."""
         try:
             with _disk_errors(self._path):
-                self._flush()
+                self._flush(last=True)
                 self._file.attrs["n_records"] = self._n_records
                 self._file.attrs["n_tokens"] = self._n_tokens
                 self._file.flush()
@@ -243,12 +243,26 @@ class Hdf5Writer:
             yield f"predictions/{rank}/{prefix}class", classes[:, i]
             yield f"predictions/{rank}/{prefix}confidence", found.confidence[:, i]
 
-    def _flush(self) -> None:
-        if self._held_ids:
-            self._extend_ids(self._held_ids)
-        for name, parts in self._held.items():
-            self._extend(name, np.concatenate(parts))
-        self._held, self._held_ids, self._held_tokens = {}, [], 0
+    def _flush(self, last: bool = False) -> None:
+        """Write what is held; but for the last time only what fills chunks, as others would be written twice."""
+        held, self._held, self._held_tokens = self._held, {}, 0
+        count = len(self._held_ids) if last else self._filling("records/id", len(self._held_ids))
+        if count:
+            self._extend_ids(self._held_ids[:count])
+        self._held_ids = self._held_ids[count:]
+        for name, parts in held.items():
+            values = np.concatenate(parts)
+            count = len(values) if last else self._filling(name, len(values))
+            if count:
+                self._extend(name, values[:count])
+            if count < len(values):
+                self._held[name] = [values[count:].copy()]  # not a view, which would keep all of them
+                self._held_tokens += len(values) - count if name == "tokens/start" else 0
+
+    def _filling(self, name: str, count: int) -> int:
+        """How many of `count` new rows fill whole chunks with the rows that are there."""
+        begin, chunk = len(self._file[name]), int(self._file[name].chunks[0])
+        return max((begin + count) // chunk * chunk - begin, 0)
 
     def _extend_ids(self, ids: list[bytes]) -> None:
         width = id_width(max(map(len, ids)))

@@ -42,8 +42,8 @@ class Counts:
         """Count a batch."""
         self.statuses.update(_counted(batch.explanations.status, [status.name for status in Status]))
         self.nucleotides += int((batch.stops - batch.starts).sum())
-        self.covered += int(np.count_nonzero(~np.isnan(batch.tracks[batch.shown])))
-        self.kept += int(np.count_nonzero(batch.kept[batch.shown]))
+        self.covered += int(batch.covered.sum())
+        self.kept += int(batch.kept_count.sum())
         if batch.inconsistent is not None:
             self.inconsistent += int(batch.inconsistent.any(axis=1).sum())
         for i, rank in enumerate(batch.ranks.ranks):

@@ -46,11 +46,14 @@ def decimals(values: NDArray[np.float32], digits: int) -> list[str]:
 
     Looked up, not formatted: five times faster, and this is what the text writers do most.
     """
-    table = _decimal_table(digits)
-    known = ~np.isnan(values)
-    scaled = np.where(known, values, 0).astype(np.float64) * 10**digits
-    keys = np.where(known, np.clip(np.rint(scaled), 0, 10**digits), -1)
-    return [table[key] for key in keys.astype(np.int64).tolist()]
+    table = decimal_table(digits)
+    return [table[key] for key in units(values, digits).tolist()]
+
+
+def units(values: NDArray[np.float32], digits: int) -> NDArray[np.int64]:
+    """Numbers in [0, 1] in units of the last of that many decimals, -1 for NaN; any shape."""
+    scaled = np.clip(np.rint(values.astype(np.float64) * 10**digits), 0, 10**digits)
+    return np.where(np.isnan(scaled), -1, scaled).astype(np.int64)
 
 
 def integers(values: NDArray[Any]) -> list[str]:
@@ -66,6 +69,6 @@ def _integer_table() -> tuple[str, ...]:
 
 
 @cache
-def _decimal_table(digits: int) -> tuple[str, ...]:
-    """'0.00', '0.01', ..., '1.00', and '' last, which -1 reaches."""
+def decimal_table(digits: int) -> tuple[str, ...]:
+    """'0.00', '0.01', ..., '1.00', and '' last, which -1 reaches: text of `units`."""
     return (*(f"{i / 10**digits:.{digits}f}" for i in range(10**digits + 1)), "")

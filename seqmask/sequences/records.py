@@ -15,6 +15,7 @@ from seqmask.sequences.source import STDIN, check_readable, open_source
 
 NUCLEOTIDES = "ACGTUNRYSWKMBDHV"  # IUPAC, both cases
 GAPS = "-.*"
+CHECKED = 1 << 20  # nucleotides that are looked at together, and wait in memory for it
 
 _ALLOWED = (NUCLEOTIDES + NUCLEOTIDES.lower() + GAPS).encode()
 _PROTEIN = frozenset(b"EFILPQZefilpqz")
@@ -74,18 +75,23 @@ def check_nucleotides(record: Record) -> None:
 
 
 def checked(records: Iterable[Record], most: int = 1024) -> Iterator[Record]:
-    """The records, `most` at a time; an InputError at the first that is not nucleotides, or that cannot be read."""
-    source, ended = iter(records), False
+    """The records, several at a time; an InputError at the first that is not nucleotides, or that cannot be read.
+
+    most: records that are looked at together; of long ones fewer, about CHECKED nucleotides if they are like the last.
+    """
+    source, count, ended = iter(records), 1, False
     while not ended:
         block: list[Record] = []
         try:
-            block.extend(islice(source, most))
+            block.extend(islice(source, count))
         finally:  # where reading fails, a record before that may be bad, too: it is the first to be told
-            if "".join([record.sequence for record in block]).encode().translate(None, _ALLOWED):
+            letters = "".join([record.sequence for record in block])
+            if letters.encode().translate(None, _ALLOWED):
                 for record in block:
                     check_nucleotides(record)
         yield from block
-        ended = len(block) < most
+        ended = len(block) < count
+        count = min(max(CHECKED * count // (len(letters) + 1), 1), 2 * count, most)
 
 
 def _read_all(paths: Sequence[str], watch: Callable[[BinaryIO], None]) -> Iterator[Record]:

@@ -59,8 +59,9 @@ def shift(spans: Spans, by: NDArray[np.int64]) -> Spans:
 
 def means(values: NDArray[np.float32], spans: Spans) -> NDArray[np.float64]:
     """Mean of values (L,) over each of spans (n, 2): sorted, disjoint, not empty, as from `runs`. Returns (n,)."""
-    # Every second sum is that of a gap; the zero at the end lets the last span reach L
-    sums = np.add.reduceat(np.append(values, np.float32(0)), spans.ravel(), dtype=np.float64)
+    if len(spans) and spans[-1, 1] == len(values):  # a zero behind the end, which the last span reaches
+        values = np.append(values, np.float32(0))
+    sums = np.add.reduceat(values, spans.ravel(), dtype=np.float64)  # every second one is that of a gap
     mean: NDArray[np.float64] = sums[::2] / lengths(spans)
     return mean
 

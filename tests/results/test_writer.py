@@ -89,7 +89,7 @@ def test_all_or_nothing(
 def test_a_failure_at_the_end_leaves_nothing(
     tmp_path: Path, at_random: AtRandom, ranks: Ranks, metadata: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(self: object) -> None:
+    def full(self: object, last: bool = False) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(writer.Hdf5Writer, "_flush", full)

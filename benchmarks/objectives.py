@@ -49,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--split", default="val")
     parser.add_argument("--limit", type=int, default=200)
     parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--validation-limit", type=int, default=150, help="sequences that thresholds are chosen on")
     parser.add_argument("--batch-tokens", type=int, default=4096)
     parser.add_argument("--learning-rate", type=float, default=ExplainerOptions().learning_rate)
     parser.add_argument("--variants", nargs="*", default=list(VARIANTS), metavar="NAME", help=", ".join(VARIANTS))
@@ -83,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             batch_tokens=args.batch_tokens,
             learning_rate=args.learning_rate,
             validations=1,
-            validation_limit=150,
+            validation_limit=args.validation_limit,
             force=True,
             compute=compute,
             **VARIANTS[name],
@@ -116,7 +117,7 @@ def row(
         orders.append(of)
         ranks.append(accuracies(of, columns, reference[:, r]))
     points = [
-        [float(np.mean([rank[f"{f:g}"][side] for rank in ranks])) for side in ("kept", "removed")] for f in FRACTIONS
+        [float(np.nanmean([rank[f"{f:g}"][side] for rank in ranks])) for side in ("kept", "removed")] for f in FRACTIONS
     ]
     apart = float(separations(orders, model.ranks.slices, reference).mean())
     return {"separation": apart, "top": points, "chosen": chosen, "seconds": seconds, "ranks": ranks}

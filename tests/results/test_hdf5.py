@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -208,6 +209,7 @@ def test_ids_grow_on_demand_and_leave_no_trace(
     names = [f"r{i}" + "x" * (i * i) for i in range(25)]
     items = [explain("ACGTAC", [(0, 6)], [1], name=name) for name in names]
     whole = write(tmp_path / "whole.h5", items, ranks, metadata)
+    monkeypatch.setattr(hdf5, "RECORD_CHUNK", 4)
     monkeypatch.setattr(hdf5, "BUFFER_RECORDS", 7)
     parts = write(tmp_path / "parts.h5", items, ranks, metadata, size=1)
     one, other = datasets(whole), datasets(parts)
@@ -229,9 +231,33 @@ def test_buffers_do_not_show(
 ) -> None:
     items = at_random(4, 150)
     whole = datasets(write(tmp_path / "whole.h5", items, ranks, metadata))
+    monkeypatch.setattr(hdf5, "RECORD_CHUNK", 16)
+    monkeypatch.setattr(hdf5, "TOKEN_CHUNK", 64)
     monkeypatch.setattr(hdf5, "BUFFER_TOKENS", 100)
     for name, values in datasets(write(tmp_path / "parts.h5", items, ranks, metadata, size=11)).items():
         assert np.array_equal(values, whole[name], equal_nan=values.dtype.kind == "f"), name
+
+
+def test_every_chunk_is_written_once(
+    tmp_path: Path, at_random: AtRandom, ranks: Ranks, metadata: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for that of `token_offset`, whose first row, 0, is there from the start."""
+    items, written = at_random(4, 150), Counter[str]()
+    append = hdf5.append
+
+    def counted(dataset: h5py.Dataset, values: Any) -> None:
+        written[dataset.name] += -(-(len(dataset) % dataset.chunks[0] + len(values)) // dataset.chunks[0])
+        append(dataset, values)
+
+    monkeypatch.setattr(hdf5, "append", counted)
+    for name, value in {"RECORD_CHUNK": 16, "TOKEN_CHUNK": 64, "BUFFER_RECORDS": 20, "BUFFER_TOKENS": 100}.items():
+        monkeypatch.setattr(hdf5, name, value)
+    path = write(tmp_path / "parts.h5", items, ranks, metadata, size=11)
+    with h5py.File(path) as file:
+        for name, count in written.items():
+            chunks = -(-len(file[name]) // file[name].chunks[0])
+            assert count == chunks + (name == "/records/token_offset"), name
+    assert len(written) > 10
 
 
 def test_no_records_make_a_valid_file(tmp_path: Path, ranks: Ranks, metadata: dict[str, Any]) -> None:

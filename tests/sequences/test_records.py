@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from xopen import xopen
 
 from seqmask.errors import InputError
 from seqmask.sequences import parse
-from seqmask.sequences.records import Record, check_nucleotides, read
+from seqmask.sequences.records import CHECKED, Record, check_nucleotides, checked, read
 
 FASTA = b""">s1 Acidianus  manzaensis, 16S
 CCGTAGTTCAGCGGTAGAGC
@@ -545,3 +546,29 @@ def test_protein_is_recognised(write):
     (record,) = read([write(b">sp|P69905|HBA_HUMAN\nMVLSPADKTNVKAAWGKVGAHAGEYGAEALERMFLSFPTTK\n")])
     with pytest.raises(InputError, match=r"line 1: 'L' in record 'sp\|P69905\|HBA_HUMAN'.*looks like protein"):
         check_nucleotides(record)
+
+
+def test_long_records_do_not_wait_in_memory_for_each_other() -> None:
+    """Records that are read ahead of the one that is handed on: few long ones, many short ones."""
+    for length, least, most in ((3 * CHECKED, 1, 2), (CHECKED // 10, 2, 20), (150, 1000, 1024)):
+        read_so_far = 0
+
+        def records(length: int = length) -> Iterator[Record]:
+            nonlocal read_so_far
+            for i in range(3000 if length < 1000 else 40):
+                read_so_far += 1
+                yield Record(f"r{i}", f"r{i}", "A" * length)
+
+        ahead = [read_so_far - done for done, _ in enumerate(checked(records()))]
+        assert least <= max(ahead) <= most
+
+
+def test_all_records_are_checked_however_long() -> None:
+    texts = ["ACGT" * n for n in (1, 70_000, 2, 1, 300_000, *range(1, 40))]
+    records = [Record(f"r{i}", f"r{i}", text) for i, text in enumerate(texts)]
+    assert list(checked(iter(records))) == records
+    for bad in range(len(records)):
+        marred = [*records]
+        marred[bad] = Record(f"r{bad}", f"r{bad}", texts[bad] + "J")
+        with pytest.raises(InputError, match=f"'J' in record 'r{bad}'"):
+            list(checked(iter(marred)))

@@ -39,7 +39,7 @@ def figure(report: Mapping[str, Any]) -> Any:
     from matplotlib.figure import Figure
 
     ranks, rivals = report["ranks"], report["rivals"]
-    drawn = Figure(figsize=(4.2 * len(ranks), 7.2), layout="constrained")
+    drawn = Figure(figsize=(4.2 * len(ranks) + 1.6, 7.2), layout="constrained")
     FigureCanvasAgg(drawn)
     above, below = drawn.subplots(2, len(ranks), squeeze=False, sharex=True)
     for axes, (name, rank) in zip(above, ranks.items(), strict=True):
@@ -54,8 +54,8 @@ def figure(report: Mapping[str, Any]) -> Any:
         axes.set_xlabel("area, % of the nucleotides")
     above[0].set_ylabel("accuracy")
     below[0].set_ylabel("accuracy")
-    above[-1].legend(fontsize=7)
-    below[-1].legend(fontsize=7)
+    above[-1].legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.02, 1))
+    below[-1].legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.02, 1))
     drawn.suptitle(f"{report['model']}, {report['split']}: solid, only that area is shown; dashed, only it is hidden")
     return drawn
 

@@ -98,8 +98,13 @@ class Stages(Generic[A, B]):
             computer.join()
             reader.join(PATIENCE)
             gc.unfreeze()
-        if self._failure is not None:
-            raise self._failure
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            try:
+                raise failure
+            finally:
+                # Its traceback leads here: in a circle the source, and with it its file, would stay open for a while
+                del failure
 
     def pulse(self) -> None:
         """For the computing stage to call now and then within an item. Raises Stopped."""

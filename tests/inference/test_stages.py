@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import os
 import signal
@@ -11,10 +12,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
+from seqmask.errors import InputError
 from seqmask.inference.stages import DEPTH, Channel, Stages, Stopped
+from seqmask.sequences.records import checked, read
 
 ROOT = Path(__file__).resolve().parents[2]
 READS = ROOT / "examples" / "reads.fasta.gz"
@@ -153,6 +157,20 @@ def test_the_first_failure_is_told() -> None:
     stages: Stages[int, int] = Stages(source(), compute)
     with pytest.raises(Broken, match="the first"):
         stages.run(nothing)
+
+
+def test_a_failure_leaves_no_file_open(tmp_path: Path) -> None:
+    """Not even until the garbage is collected next: where is in the middle of a file, as where records are checked."""
+    path = tmp_path / "in.fasta"
+    path.write_text(">r\nACGTX\n>s\nACGT\n")
+    files: list[BinaryIO] = []
+    gc.disable()
+    try:
+        with pytest.raises(InputError, match="'X' in record 'r'"):
+            Stages(checked(read([path], files.append)), lambda record: record).run(nothing)
+        assert [file.closed for file in files] == [True]
+    finally:
+        gc.enable()
 
 
 def test_a_reader_that_waits_for_ever_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:

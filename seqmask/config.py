@@ -29,6 +29,8 @@ class ClassifierOptions:
     output: Path = Path("classifier")  # model directory to write
     ranks: tuple[str, ...] = ("superkingdom", "phylum", "genus")  # coarse to fine
     size: str = "small"  # tiny, mini, wide, small, base
+    tokenizer: str = "kmer"  # kmer, bpe (learned from the training sequences)
+    vocabulary: int = 4096  # of bpe: most ids, 5 special ones included
     k: int = 6  # k-mer length, nt
     stride: int = 6  # nt between the starts of neighbouring k-mers
     crossing: bool = True  # tokens also read the k-mers that cross into the next token; needs stride = k

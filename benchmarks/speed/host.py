@@ -16,9 +16,11 @@ from seqmask.inference.stages import Stages
 from seqmask.results.annotated import Annotated, annotate
 from seqmask.results.hdf5 import FILTERS, METADATA, TOKEN_CHUNK, Hdf5Writer
 from seqmask.results.writer import Outputs, Paths, Style
+from seqmask.sequences.bpe import BpeTokenizer
 from seqmask.sequences.explanations import Explanations
 from seqmask.sequences.pool import Pool, make_pool
 from seqmask.sequences.records import Record, checked, read
+from seqmask.sequences.tokenizer import Tokenizer
 from seqmask.sequences.tokens import KmerTokenizer
 from speed.inputs import HEADS, ranks_of, sequences, write_reads
 from speed.measure import Figure, Settings, figure, ratios, side_by_side
@@ -99,17 +101,20 @@ def host(settings: Settings) -> list[Figure]:
 def kmer(settings: Settings) -> list[Figure]:
     """Nucleotides a second from text to ids and spans, pool by pool."""
     count = settings.of(40_960, 4_096)
-    shapes = {
-        "150 nt, 6-mers": (150, 6, 6, 120.0),
-        "150 nt, 3-mers": (150, 3, 3, None),
-        "150 nt, 6-mers at every nt": (150, 6, 1, None),
-        "10 kb, 6-mers": (10_000, 6, 6, None),
+    bpe = BpeTokenizer.learn(sequences([1000] * settings.of(5_000, 200)), 4096)
+    shapes: dict[str, tuple[int, Tokenizer, float | None]] = {
+        "150 nt, 6-mers": (150, KmerTokenizer(6, 6), 120.0),
+        "150 nt, 3-mers": (150, KmerTokenizer(3, 3), None),
+        "150 nt, 6-mers at every nt": (150, KmerTokenizer(6, 1), None),
+        "10 kb, 6-mers": (10_000, KmerTokenizer(6, 6), None),
+        "150 nt, BPE of 4,096": (150, bpe, 4.0),
+        "10 kb, BPE of 4,096": (10_000, bpe, None),
     }
 
-    def run(length: int, k: int, stride: int) -> Callable[[], None]:
+    def run(length: int, tokenizer: Tokenizer) -> Callable[[], None]:
         texts = sequences([length] * (count * 150 // length))
         records = [Record(f"r{i}", f"r{i}", text) for i, text in enumerate(texts)]
-        tokenizer, size = KmerTokenizer(k, stride), max(4096 * 150 // length, 1)
+        size = max(4096 * 150 // length, 1)
 
         def whole() -> None:
             for begin in range(0, len(records), size):
@@ -118,9 +123,9 @@ def kmer(settings: Settings) -> list[Figure]:
 
         return whole
 
-    found = side_by_side({name: run(*of[:3]) for name, of in shapes.items()}, settings.rounds)
+    found = side_by_side({name: run(*of[:2]) for name, of in shapes.items()}, settings.rounds)
     return [
-        figure(name, [count * 150 / t.cpu / 1e6 for t in times], shapes[name][3], unit="Mnt/s")
+        figure(name, [count * 150 / t.cpu / 1e6 for t in times], shapes[name][2], unit="Mnt/s")
         for name, times in found.items()
     ]
 

@@ -37,6 +37,12 @@ def train_classifier(
     size: Annotated[
         str, typer.Option(help="tiny, mini, wide, small or base.", rich_help_panel="Model")
     ] = DEFAULTS.size,
+    tokenizer: Annotated[
+        str, typer.Option(help="kmer, or bpe: learned from the training sequences.", rich_help_panel="Model")
+    ] = DEFAULTS.tokenizer,
+    vocabulary: Annotated[
+        int, typer.Option(min=9, help="Ids of BPE tokens, at most.", rich_help_panel="Model")
+    ] = DEFAULTS.vocabulary,
     k: Annotated[int, typer.Option("-k", "--kmer", min=1, max=8, rich_help_panel="Model")] = DEFAULTS.k,
     stride: Annotated[int, typer.Option(min=1, help="nt between k-mers.", rich_help_panel="Model")] = DEFAULTS.stride,
     crossing: Annotated[

@@ -31,6 +31,8 @@ from seqmask.models.encoders import SIZES, configuration
 from seqmask.models.operators import OPERATORS
 from seqmask.models.storage import file_sha256, write_json
 from seqmask.progress import Report
+from seqmask.sequences.bpe import BpeTokenizer
+from seqmask.sequences.tokenizer import KINDS, Tokenizer
 from seqmask.sequences.tokens import KmerTokenizer
 from seqmask.training.bag import Bag, BagObjective, bag_batches, start_as_bag
 from seqmask.training.calibration import fold, temperatures
@@ -50,22 +52,30 @@ def train_classifier(options: ClassifierOptions, report: Report, say: Say) -> di
     """Train, write the directory, and return the report that is also written to report.json."""
     one_of("--size", options.size, SIZES)
     one_of("--operator", options.operator, OPERATORS)
-    crossing = options.k if options.crossing and options.k == options.stride > 1 else 0
+    one_of("--tokenizer", options.tokenizer, KINDS)
+    by_kmers = options.tokenizer == "kmer"
+    crossing = options.k if by_kmers and options.crossing and options.k == options.stride > 1 else 0
     if options.canonical and not crossing:
         raise UsageError("--canonical is of crossing k-mers: it needs --stride = --kmer > 1, and no --no-crossing")
-    tokenizer = KmerTokenizer(options.k, options.stride)
-    law = replace(
-        crop_law(options.min_crop, tokenizer.max_length(options.max_tokens)),
-        mutated=options.mutated,
-        whole=options.whole_share,
-    )
+    tokenizer: Tokenizer = KmerTokenizer(options.k, options.stride)
+    if by_kmers:
+        crop_law(options.min_crop, tokenizer.max_length(options.max_tokens))  # refused before anything is written
     prepare_output(options.output, options.force, options.resume)
     device, precision = first_ones(options_of(options.compute))
     say(f"device {describe(device)}, precision {precision}, seed {options.seed}")
     torch.manual_seed(options.seed)
 
-    labelled = read_labelled(options.sequences, options.labels, options.ranks, tokenizer.k)
+    shortest = tokenizer.shortest if by_kmers else BpeTokenizer.shortest
+    labelled = read_labelled(options.sequences, options.labels, options.ranks, shortest)
     train = training_records(labelled, str(options.labels))
+    if not by_kmers:
+        tokenizer = BpeTokenizer.learn((record.sequence for record in train), options.vocabulary)
+        say(f"{tokenizer.summary}: windows of about {tokenizer.max_length(options.max_tokens)} nt")
+    law = replace(
+        crop_law(options.min_crop, tokenizer.max_length(options.max_tokens)),
+        mutated=options.mutated,
+        whole=options.whole_share,
+    )
     ranks = fit_ranks(labelled.rows(train), options.ranks, options.min_per_class)
     corpus = Corpus.of([record.sequence for record in train], labelled.encode(train, ranks))
     if set(labelled.splits) == {"train"}:
@@ -95,7 +105,7 @@ def train_classifier(options: ClassifierOptions, report: Report, say: Say) -> di
         train_bag(network, corpus, tokenizer, law, options, device, of_bag, report)
     history = fit(
         ClassifierObjective(network, options.masked_share, options.seed, device, options.label_smoothing),
-        lambda first: batches(corpus, tokenizer, law, options.batch_tokens, options.seed, first),
+        lambda first: batches(corpus, tokenizer, law, options.max_tokens, options.batch_tokens, options.seed, first),
         Schedule(options.steps, options.learning_rate, options.weight_decay),
         name="classifier",
         size=lambda batch: len(batch.ids),
@@ -115,7 +125,7 @@ def train_classifier(options: ClassifierOptions, report: Report, say: Say) -> di
 
 def finish(
     network: Classifier,
-    tokenizer: KmerTokenizer,
+    tokenizer: Tokenizer,
     ranks: Ranks,
     labelled: Labelled,
     options: ClassifierOptions,
@@ -145,7 +155,7 @@ def finish(
 def train_bag(
     network: Classifier,
     corpus: Corpus,
-    tokenizer: KmerTokenizer,
+    tokenizer: Tokenizer,
     law: CropLaw,
     options: ClassifierOptions,
     device: torch.device,
@@ -171,7 +181,7 @@ def train_bag(
 
 
 def calibrate(
-    network: Classifier, tokenizer: KmerTokenizer, ranks: Ranks, labelled: Labelled, seed: int
+    network: Classifier, tokenizer: Tokenizer, ranks: Ranks, labelled: Labelled, seed: int
 ) -> dict[str, float]:
     """Temperature of each rank, fitted on split `val` and folded into the head; empty without such a split."""
     records = labelled.splits.get("val", [])

@@ -38,6 +38,8 @@ from seqmask.models.storage import file_sha256, write_json
 from seqmask.progress import Report
 from seqmask.results.curves import draw
 from seqmask.sequences.records import Record
+from seqmask.sequences.tokenizer import Tokenizer
+from seqmask.sequences.tokens import KmerTokenizer
 from seqmask.training.dataset import Corpus, batches
 from seqmask.training.effects import EffectsThenMasks
 from seqmask.training.fit import Checkpoints, Schedule, finishing, fit
@@ -144,6 +146,7 @@ def train_explainer(options: ExplainerOptions, report: Report, say: Callable[[st
         options.seed,
         device,
         options.named_share,
+        token_lengths(model.tokenizer, device),
     )
     scorer = Scorer.of(val, model, Engine(device), operator, frames=options.frames)
     own = scorer.classes(scorer.logits())
@@ -161,7 +164,8 @@ def train_explainer(options: ExplainerOptions, report: Report, say: Callable[[st
             say(f"step {step}: {described(point, model.ranks.names)}")
 
     def stream(first: int) -> Any:
-        return batches(train, model.tokenizer, law, options.batch_tokens, options.seed, first)
+        most = model.network.max_tokens
+        return batches(train, model.tokenizer, law, most, options.batch_tokens, options.seed, first)
 
     steps = options.steps
     checkpoints = Checkpoints(
@@ -202,7 +206,8 @@ def corpora(
 
     Without labels, or without a `val` split, the last tenth of the sequences (at most the limit) is held out.
     """
-    labelled = read_labelled(options.sequences, options.labels, model.ranks.names, model.tokenizer.k, any_rank=True)
+    shortest = model.tokenizer.shortest
+    labelled = read_labelled(options.sequences, options.labels, model.ranks.names, shortest, any_rank=True)
     rng = np.random.default_rng(options.seed)
     train, val = training_records(labelled, str(options.labels)), list(labelled.splits.get("val", []))
     if not val:
@@ -217,6 +222,11 @@ def corpora(
     targets = labelled.encode(train, model.ranks)
     truth = labelled.encode(val, model.ranks) if known else None
     return Corpus.of([record.sequence for record in train], targets), val, truth
+
+
+def token_lengths(tokenizer: Tokenizer, device: torch.device) -> Tensor | None:
+    """Nucleotides of each id (V,) float32; None where tokens are all as long."""
+    return None if isinstance(tokenizer, KmerTokenizer) else torch.from_numpy(tokenizer.token_nt).float().to(device)
 
 
 def two_parts(steps: int, share: float) -> str:

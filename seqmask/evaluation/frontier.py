@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from seqmask.evaluation.metrics import majority_rate
 from seqmask.evaluation.scoring import Scorer, TokenMasks
+from seqmask.sequences.spans import lengths
 
 AREAS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)
 FEW_AREAS = (0.05, 0.1, 0.2, 0.3, 0.4)
@@ -22,10 +23,10 @@ SAME_AREA = 0.01
 class Point:
     """One threshold of one track: the area it keeps, and what hard-masked and inverse-masked sequences are called.
 
-    ranks: those that the track is for. kept, removed, chance, one value each: share of the sequences whose reference
-    class (the true one, or the classifier's own) is predicted with the kept tokens, and without them, and the majority
-    rate; all divided by that share on the full sequence. Where that is 0, at a rank without any reference or one that
-    the classifier can not do, there is nothing to keep: 1, 1 and nan.
+    area: share of the nucleotides. ranks: those that the track is for. kept, removed, chance, one value each: share of
+    the sequences whose reference class (the true one, or the classifier's own) is predicted with the kept tokens, and
+    without them, and the majority rate; all divided by that share on the full sequence. Where that is 0, at a rank
+    without any reference or one that the classifier can not do, there is nothing to keep: 1, 1 and nan.
     """
 
     threshold: float
@@ -66,6 +67,7 @@ def frontier(
     """
     full = _shares(scorer.classes(scorer.logits()), reference)
     chance = np.array([majority_rate(column) for column in reference.T])
+    nucleotides = np.concatenate([lengths(spans) for spans in scorer.spans()])
     tracks = masks[0].shape[1]
     found = []
     for track, of_track in enumerate(thresholds):
@@ -79,7 +81,8 @@ def frontier(
                 tuple(np.where(full > 0, shares / np.maximum(full, 1e-9), otherwise)[list(ranks)].tolist())
                 for shares, otherwise in ((kept, 1.0), (removed, 1.0), (chance, np.nan))
             ]
-            points.append(Point(threshold, float(np.concatenate(hard).mean()), ranks, *relative))
+            area = float(np.average(np.concatenate(hard), weights=nucleotides))
+            points.append(Point(threshold, area, ranks, *relative))
         found.append(points)
     return found
 

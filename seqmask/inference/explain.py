@@ -48,7 +48,7 @@ def grouped(
     """
     tokenizer, limit = classifier.tokenizer, classifier.network.max_tokens
     shifts = frame_offsets(tokenizer.stride, frames)
-    usual = range(tokenizer.k + shifts[-1], tokenizer.max_length(limit) + 1)  # lengths of one window a frame
+    usual = range(tokenizer.shortest + shifts[-1], tokenizer.max_length(limit) + 1)  # lengths of one window a frame
     index: list[int] = []
     records: list[Record] = []
     count = 0

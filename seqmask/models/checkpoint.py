@@ -21,7 +21,7 @@ from seqmask.labels import Ranks
 from seqmask.models.classifier import Classifier
 from seqmask.models.explainer import Explainer
 from seqmask.models.storage import file_sha256, read_json, write_json
-from seqmask.sequences.tokens import KmerTokenizer
+from seqmask.sequences.tokenizer import Tokenizer, tokenizer_of
 
 FORMAT_VERSION = 1
 CLASSIFIER_FILES = ("classifier.safetensors", "classifier.json", "tokenizer.json", "labels.json")
@@ -32,7 +32,7 @@ class ClassifierModel:
     """A classifier with what is needed to use it. sha256: of classifier.safetensors."""
 
     network: Classifier
-    tokenizer: KmerTokenizer
+    tokenizer: Tokenizer
     ranks: Ranks
     sha256: str
     settings: dict[str, Any]
@@ -99,7 +99,7 @@ def round_to_half(module: nn.Module) -> None:
 
 
 def save_classifier(
-    directory: Path, network: Classifier, tokenizer: KmerTokenizer, ranks: Ranks, settings: dict[str, Any]
+    directory: Path, network: Classifier, tokenizer: Tokenizer, ranks: Ranks, settings: dict[str, Any]
 ) -> str:
     """Write a classifier directory; returns the digest of its weights file. Weights are stored as float16."""
     directory.mkdir(parents=True, exist_ok=True)
@@ -217,10 +217,10 @@ def _check(path: Path, data: Any, *keys: str) -> None:
         raise InputError(path, f"no {missing[0]!r}", remedy="give a directory that seqmask has written")
 
 
-def _tokenizer(path: Path) -> KmerTokenizer:
+def _tokenizer(path: Path) -> Tokenizer:
     data = read_json(path)
     try:
-        return KmerTokenizer.from_json(data)
+        return tokenizer_of(data)
     except (SeqmaskError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(path, f"a tokenizer that cannot be understood ({error})") from error
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 from seqmask.errors import InputError
 from seqmask.labels import Ranks
 from seqmask.models.storage import file_sha256, read_json
-from seqmask.sequences.tokens import KmerTokenizer
+from seqmask.sequences.tokenizer import tokenizer_of
 
 WEIGHTS: Final = ("classifier.safetensors", "explainer.safetensors")
 
@@ -24,7 +24,7 @@ def describe(directory: Path) -> dict[str, Any]:
         raise InputError(directory, "no classifier.json", expected="a directory that seqmask train-... has written")
     classifier = read_json(directory / "classifier.json")
     with_explainer = (directory / "explainer.json").is_file()
-    tokenizer = KmerTokenizer.from_json(read_json(directory / "tokenizer.json"))
+    tokenizer = tokenizer_of(read_json(directory / "tokenizer.json"))
     ranks = Ranks.from_json(read_json(directory / "labels.json"), directory / "labels.json")
     encoder = classifier["encoder"]
     report = _optional(directory, "classifier-report.json") or _optional(directory, "report.json")
@@ -34,7 +34,7 @@ def describe(directory: Path) -> dict[str, Any]:
         "path": str(directory),
         "bytes": sum(path.stat().st_size for path in directory.rglob("*") if path.is_file()),
         "ranks": dict(zip(ranks.names, ranks.sizes, strict=True)),
-        "tokens": f"{tokenizer.k}-mers every {tokenizer.stride} nt",
+        "tokens": tokenizer.summary,
         "window_nt": tokenizer.max_length(int(encoder["max_position_embeddings"])),
         "encoder": f"{encoder['model_type']}, {encoder['num_hidden_layers']} layers of width {encoder['hidden_size']}",
         **({"parameters": report["parameters"]} if "parameters" in report else {}),

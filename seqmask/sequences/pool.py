@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from seqmask.sequences.bpe import BpeTokenizer, token_windows
 from seqmask.sequences.explanations import Status
 from seqmask.sequences.records import Record
 from seqmask.sequences.spans import Spans
+from seqmask.sequences.tokenizer import Tokenizer
 from seqmask.sequences.tokens import NO_BASE, KmerTokenizer, to_codes
 from seqmask.sequences.windows import frame_offsets, tiles
 
@@ -51,7 +53,7 @@ class Pool:
 def make_pool(
     records: Sequence[Record],
     index: Sequence[int],
-    tokenizer: KmerTokenizer,
+    tokenizer: Tokenizer,
     max_tokens: int,
     overlap: int,
     frames: int = 1,
@@ -61,7 +63,9 @@ def make_pool(
     lengths = np.array(list(map(len, sequences)), dtype=np.int64)
     begins = np.cumsum(lengths) - lengths
     codes = to_codes("".join(sequences))
-    status = _status(codes, begins, lengths, tokenizer.k)
+    status = _status(codes, begins, lengths, tokenizer.shortest)
+    if isinstance(tokenizer, BpeTokenizer):
+        return _bpe_pool(records, index, status, tokenizer, max_tokens, overlap)
     windows, starts, stops = _windows(lengths, status, tokenizer, max_tokens, overlap, frames)
 
     counts = (stops - starts - tokenizer.k + tokenizer.stride - 1) // tokenizer.stride + 1
@@ -76,6 +80,36 @@ def make_pool(
     spans[:, 0] = at
     spans[:, 1] = at + tokenizer.k
     return Pool(records, np.array(index, dtype=np.int64), status, windows, offsets, ids, spans)
+
+
+def _bpe_pool(
+    records: Sequence[Record],
+    index: Sequence[int],
+    status: NDArray[np.uint8],
+    tokenizer: BpeTokenizer,
+    max_tokens: int,
+    overlap: int,
+) -> Pool:
+    """Tokens of whole records, cut into windows afterwards: how many a stretch makes is known then only."""
+    read = (status == Status.ok).tolist()
+    encoded = tokenizer.encode_all([record.sequence if ok else "" for record, ok in zip(records, read, strict=True)])
+    counts = np.array(list(map(len, encoded)), dtype=np.int64)
+    begins = np.cumsum(counts) - counts
+    ids = np.concatenate([np.zeros(0, np.int32), *encoded])
+    ends = np.cumsum(tokenizer.token_nt[ids], dtype=np.int64)
+    spans = np.stack([ends - tokenizer.token_nt[ids], ends], axis=1)
+    filled = np.flatnonzero(counts)
+    spans -= np.repeat(spans[begins[filled], 0], counts[filled])[:, None]
+    cuts = [
+        token_windows(spans[begin : begin + count], max_tokens, overlap)
+        for begin, count in zip(begins.tolist(), counts.tolist(), strict=True)
+    ]
+    windows = np.array(list(map(len, cuts)), dtype=np.int64)
+    bounds = np.array([cut for of_record in cuts for cut in of_record], dtype=np.int64).reshape(-1, 2)
+    sizes = bounds[:, 1] - bounds[:, 0]
+    offsets = np.concatenate(([0], np.cumsum(sizes)))
+    at = np.arange(offsets[-1]) + np.repeat(bounds[:, 0] + np.repeat(begins, windows) - offsets[:-1], sizes)
+    return Pool(records, np.array(index, dtype=np.int64), status, windows, offsets, ids[at], spans[at].astype(np.int32))
 
 
 def _status(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,6 +65,16 @@ class KmerTokenizer:
             raise SeqmaskError(f"k-mer tokenizer: k {self.k}, stride {self.stride}; expected 1 <= stride <= k <= 8")
 
     @property
+    def shortest(self) -> int:
+        """Nucleotides of the shortest sequence that can be read."""
+        return self.k
+
+    @property
+    def summary(self) -> str:
+        """One line for `seqmask info`."""
+        return f"{self.k}-mers every {self.stride} nt"
+
+    @property
     def vocabulary_size(self) -> int:
         """Number of ids: the special tokens and 4^k k-mers."""
         return len(SPECIALS) + int(4**self.k)
@@ -109,6 +120,10 @@ class KmerTokenizer:
             ids = ids * 4 + letters
             bad |= letters >= NO_BASE
         return np.where(bad, UNK, ids + len(SPECIALS)).astype(np.int32)
+
+    def encode_crops(self, crops: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.int32]]:
+        """Ids (T,) int32 of each of base codes (L,)."""
+        return [self.encode_codes(codes) for codes in crops]
 
     def encode(self, sequence: str) -> Tokens:
         """Tokens of one sequence; none when it is shorter than k."""

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from seqmask.sequences.bpe import BpeTokenizer, token_windows
 from seqmask.sequences.explanations import Status
 from seqmask.sequences.records import Record
 from seqmask.sequences.spans import Spans
+from seqmask.sequences.tokenizer import Tokenizer
 from seqmask.sequences.tokens import NO_BASE, KmerTokenizer, Tokens, to_codes
 
 
@@ -40,27 +42,38 @@ def tile(length: int, window: int, overlap: int, step: int = 1) -> Spans:
 
 
 def split(
-    record: Record, tokenizer: KmerTokenizer, max_tokens: int, overlap: int, frames: int = 1
+    record: Record, tokenizer: Tokenizer, max_tokens: int, overlap: int, frames: int = 1
 ) -> tuple[Status, list[Window]]:
     """Windows of one record of at most `max_tokens` tokens; none, and the reason, when nothing can be read.
 
     overlap: nt that neighbouring windows share at least. frames: k-mer frames, spread evenly over the stride, each with
-    windows of its own; the first window of a later frame begins a few nt into the record.
+    windows of its own; the first window of a later frame begins a few nt into the record. BPE has one frame.
     """
     length = len(record.sequence)
     if length == 0:
         return Status.empty, []
-    if length < tokenizer.k:
+    if length < tokenizer.shortest:
         return Status.too_short, []
     codes = to_codes(record.sequence)
     if not (codes < NO_BASE).any():
         return Status.no_bases, []
+    if isinstance(tokenizer, BpeTokenizer):
+        return Status.ok, _of_tokens(tokenizer.encode(record.sequence), max_tokens, overlap)
     windows = []
     for start, stop in tiles(length, tokenizer, max_tokens, overlap, frames):
         starts = tokenizer.starts(stop - start)
         ids = tokenizer.encode_codes(codes[start:stop])
         windows.append(Window(start, stop, Tokens(ids, np.stack([starts, starts + tokenizer.k], axis=1))))
     return Status.ok, windows
+
+
+def _of_tokens(tokens: Tokens, most: int, overlap: int) -> list[Window]:
+    """Windows of the tokens of a whole record, so that those that two windows share are the same."""
+    found = []
+    for first, last in token_windows(tokens.spans, most, overlap):
+        start, stop = int(tokens.spans[first, 0]), int(tokens.spans[last - 1, 1])
+        found.append(Window(start, stop, Tokens(tokens.ids[first:last], tokens.spans[first:last] - np.int32(start))))
+    return found
 
 
 def frame_offsets(stride: int, frames: int) -> list[int]:
@@ -79,8 +92,10 @@ def tiles(length: int, tokenizer: KmerTokenizer, max_tokens: int, overlap: int, 
     return found
 
 
-def count_windows(length: int, tokenizer: KmerTokenizer, max_tokens: int, overlap: int, frames: int) -> int:
-    """How many windows `split` makes of a record of so many nt that has a base to read."""
+def count_windows(length: int, tokenizer: Tokenizer, max_tokens: int, overlap: int, frames: int) -> int:
+    """How many windows `split` makes of a record of so many nt that has a base to read; of BPE about as many."""
+    if isinstance(tokenizer, BpeTokenizer):
+        return -(-length // tokenizer.max_length(max_tokens))
     if length > tokenizer.max_length(max_tokens):
         return len(tiles(length, tokenizer, max_tokens, overlap, frames))
     return sum(length - offset >= tokenizer.k for offset in frame_offsets(tokenizer.stride, frames))

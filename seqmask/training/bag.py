@@ -20,6 +20,7 @@ from seqmask.models.classifier import Classifier
 from seqmask.models.crossing import CrossingEmbedding
 from seqmask.models.encoders import word_embedding
 from seqmask.models.pooler import pooled_states, pooler_of
+from seqmask.sequences.tokenizer import Tokenizer
 from seqmask.sequences.tokens import MASK, SPECIALS, UNK, KmerTokenizer
 from seqmask.training.dataset import Corpus, CropLaw, crop_codes
 from seqmask.training.losses import classification
@@ -90,16 +91,16 @@ class BagObjective:
 
 
 def bag_batches(
-    corpus: Corpus, tokenizer: KmerTokenizer, law: CropLaw, size: int, seed: int, device: torch.device, all_kmers: float
+    corpus: Corpus, tokenizer: Tokenizer, law: CropLaw, size: int, seed: int, device: torch.device, all_kmers: float
 ) -> Callable[[int], Iterator[BagBatch]]:
     """Batches of `size` random crops as bags of tokens, from any batch on.
 
-    A crop is taken as the tokens of one frame, as the transformer will see them; or, for tokens that do not read the
-    k-mers between them, as all overlapping k-mers. Their share falls from 1 to 0 over the first `all_kmers` batches
+    A crop is taken as the tokens of one frame, as the transformer will see them; or, for k-mers that do not read those
+    between them, as all overlapping k-mers. Their share falls from 1 to 0 over the first `all_kmers` batches
     (0 = never): weights fitted to whole bags alone are too sure of themselves on a sixth of the k-mers.
     """
     per_epoch = max(len(corpus) // size, 1)
-    border = np.array([UNK], dtype=np.int32)
+    border = np.int32(UNK)
 
     def batch(step: int) -> BagBatch:
         epoch, place = divmod(step, per_epoch)
@@ -107,11 +108,11 @@ def bag_batches(
         rows = order[place * size : (place + 1) * size]
         rng = np.random.default_rng([seed, 7, epoch, place])
         crops = crop_codes(corpus, rows, law, rng)
-        one_frame = rng.random(len(crops)) * all_kmers <= step
-        ids = [
-            np.concatenate([tokenizer.encode_codes(crop) if framed else tokenizer.all_ids(crop), border])
-            for crop, framed in zip(crops, one_frame.tolist(), strict=True)
-        ]
+        ids = tokenizer.encode_crops(crops)
+        if isinstance(tokenizer, KmerTokenizer):
+            for i in np.flatnonzero(rng.random(len(crops)) * all_kmers > step).tolist():
+                ids[i] = tokenizer.all_ids(crops[i])
+        ids = [np.append(part, border) for part in ids]
         return BagBatch(
             torch.from_numpy(np.concatenate(ids).astype(np.int64)).to(device),
             torch.from_numpy(np.repeat(np.arange(len(ids)), [len(part) for part in ids])).to(device),

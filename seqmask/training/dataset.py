@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from seqmask.sequences.tokens import NO_BASE, PAD, KmerTokenizer, reverse_complement_codes, to_codes
+from seqmask.sequences.tokenizer import Tokenizer
+from seqmask.sequences.tokens import NO_BASE, PAD, reverse_complement_codes, to_codes
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +125,11 @@ POOL = 4096  # crops drawn together and sorted by length, so that a batch holds 
 
 
 def batches(
-    corpus: Corpus, tokenizer: KmerTokenizer, law: CropLaw, batch_tokens: int, seed: int, first: int = 0
+    corpus: Corpus, tokenizer: Tokenizer, law: CropLaw, most: int, batch_tokens: int, seed: int, first: int = 0
 ) -> Iterator[TrainingBatch]:
     """Endless batches of at most `batch_tokens` tokens, padding included, from batch `first` on.
+
+    most: tokens of a crop; a longer one, as BPE makes of rare sequence, loses its end.
 
     Epochs are random orders of the whole corpus; within a pool of 4,096 crops those of like length go together. The
     same seed gives the same batches whatever `first` is, which is what makes `--resume` exact.
@@ -138,14 +141,11 @@ def batches(
             rng = np.random.default_rng([seed, epoch, pool])
             rows = order[begin : begin + POOL]
             crops = crop_codes(corpus, rows, law, rng)
-            counts = np.array([tokenizer.token_count(len(crop)) for crop in crops])
-            plan = plan_pool(counts, batch_tokens, rng)
-            if step + len(plan) <= first:  # a resumed run skips whole pools without tokenising them
-                step += len(plan)
-                continue
+            encoded = [ids[:most] for ids in tokenizer.encode_crops(crops)]
+            plan = plan_pool(np.array(list(map(len, encoded))), batch_tokens, rng)
             for chosen in plan:
                 if step >= first:
-                    ids, attention = pad([tokenizer.encode_codes(crops[i]) for i in chosen])
+                    ids, attention = pad([encoded[i] for i in chosen])
                     yield TrainingBatch(ids, attention, corpus.targets[rows[chosen]], step)
                 step += 1
         epoch += 1

@@ -66,7 +66,7 @@ class EffectsThenMasks:
         weight = attention.gather(1, tokens).unsqueeze(-1).expand_as(error).float()
         loss = (error * weight).sum() / weight.sum().clamp_min(1)
         with torch.no_grad():
-            probability, valid = torch.sigmoid(keep_logits), attention.float()
+            probability, valid = torch.sigmoid(keep_logits), of.nucleotides(ids, attention)
             logged = {
                 "effects": float(loss.detach()),
                 "mean_mask": float(area(probability, valid).mean()),

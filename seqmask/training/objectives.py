@@ -102,7 +102,7 @@ class ExplainerObjective:
     classifier: frozen, in eval mode. target: "predicted" (the classifier's own class), "true", "kl" (all classes).
     named_share: share of the sequences that explain a likely other class instead, as users may ask for; none with
     target "kl", which has no class.
-    Tokens of k-mer tokenizers are equally long, so area and variation over tokens are those over nucleotides.
+    token_nt: nucleotides of each id (V,), by which area and variation are weighed; None where tokens are equally long.
     """
 
     explainer: Explainer
@@ -114,6 +114,7 @@ class ExplainerObjective:
     seed: int
     device: torch.device
     named_share: float = 0.0
+    token_nt: Tensor | None = None
 
     def __post_init__(self) -> None:
         freeze(self.classifier)
@@ -139,7 +140,7 @@ class ExplainerObjective:
         nothing = self._with_nothing(ids, attention)
 
         probability = torch.sigmoid(keep_logits)
-        weight = attention.float()
+        weight = self.nucleotides(ids, attention)
         areas = area(probability, weight)
         terms = {
             **self._evidence(kept, rest, full, nothing, targets, shares > 0),
@@ -170,6 +171,10 @@ class ExplainerObjective:
         with torch.no_grad():
             full = self.classifier.split(by_rows(self.classifier, ids, attention))
         return ids, attention, full, self.explained(full, labels, generator), generator
+
+    def nucleotides(self, ids: Tensor, attention: Tensor) -> Tensor:
+        """Length (B, T) float32 of each token in nt, or in tokens where all are equally long; 0 for padding."""
+        return attention.float() if self.token_nt is None else self.token_nt[ids] * attention
 
     def draw(
         self, keep_logits: Tensor, attention: Tensor, shares: Tensor, progress: float, generator: torch.Generator

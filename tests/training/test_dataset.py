@@ -12,6 +12,7 @@ from seqmask.training import dataset
 from seqmask.training.dataset import Corpus, CropLaw, Ragged, batches, crop_codes, pad, plan_pool, random_mask
 
 LAW = CropLaw(12, 90)
+MOST = 30  # tokens of 90 nt
 TOKENIZER = KmerTokenizer(3, 3)
 BUDGET = 200
 
@@ -25,7 +26,7 @@ def corpus_of(count, seed=0, shortest=1, longest=150):
 
 def take(count, first=0, seed=1, corpus=None):
     corpus = corpus or corpus_of(100)[0]
-    return list(itertools.islice(batches(corpus, TOKENIZER, LAW, BUDGET, seed, first), count))
+    return list(itertools.islice(batches(corpus, TOKENIZER, LAW, MOST, BUDGET, seed, first), count))
 
 
 def same(one, other):
@@ -70,7 +71,7 @@ def test_an_epoch_holds_every_sequence_once(monkeypatch, pool):
     corpus, _ = corpus_of(100, shortest=20)
     epochs = []
     rows = []
-    for batch in batches(corpus, TOKENIZER, LAW, BUDGET, seed=1):
+    for batch in batches(corpus, TOKENIZER, LAW, MOST, BUDGET, seed=1):
         rows += batch.targets[:, 0].tolist()
         assert (batch.targets == corpus.targets[batch.targets[:, 0]]).all()
         if len(rows) >= 100:

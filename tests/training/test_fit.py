@@ -47,7 +47,7 @@ def objective(seed: int = 1) -> ClassifierObjective:
 
 def stream(first: int) -> Iterator[TrainingBatch]:
     # Small enough that an epoch ends within the run
-    return batches(corpus(), TOKENIZER, CropLaw(20, 72), 120, 1, first)
+    return batches(corpus(), TOKENIZER, CropLaw(20, 72), 24, 120, 1, first)
 
 
 def train(checkpoints: Checkpoints | None = None, **options: Any) -> tuple[str, list[dict[str, float]]]:

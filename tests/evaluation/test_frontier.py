@@ -21,12 +21,13 @@ class Known:
     """A scorer made by hand: record i has class i % 3 + 1 at both ranks and is called 0 where its evidence is hidden.
 
     The evidence of the first rank is token 2, that of the second tokens 2 and 7 together. `blind` records are always
-    called 0.
+    called 0. Tokens have 1 nt, token 2 has `long`.
     """
 
-    def __init__(self, records: int = 12, blind: Sequence[int] = ()) -> None:
+    def __init__(self, records: int = 12, blind: Sequence[int] = (), long: int = 1) -> None:
         self.truth = np.stack([np.arange(records) % 3 + 1] * 2, axis=1)
         self.blind = list(blind)
+        self.lengths = np.where(np.arange(TOKENS) == 2, long, 1)
 
     def logits(self, masks: list[NDArray[np.float32]] | None = None) -> NDArray[np.int64]:
         shown = np.ones((len(self.truth), TOKENS)) if masks is None else np.stack(masks)
@@ -37,6 +38,10 @@ class Known:
 
     def classes(self, logits: NDArray[np.int64]) -> NDArray[np.int64]:
         return logits
+
+    def spans(self) -> list[NDArray[np.int64]]:
+        ends = np.cumsum(self.lengths)
+        return [np.stack([ends - self.lengths, ends], axis=1)] * len(self.truth)
 
 
 def masks(*ranked: Sequence[int], records: int = 12) -> list[NDArray[np.float32]]:
@@ -85,6 +90,12 @@ class TestFrontier:
         assert [point.kept for point in points] == [(1.0, 0.0), (1.0, 1.0), (1.0, 1.0)]
         assert [point.removed for point in points] == [(0.0, 0.0)] * 3
         assert all(point.chance == pytest.approx((1 / 3, 1 / 3)) for point in points)
+
+    def test_area_is_of_nucleotides(self) -> None:
+        """One token of ten, but 11 nt of 20."""
+        scorer = Known(long=11)
+        points = of(scorer, masks(ORDER), scorer.truth, 0.1, 0.2)
+        assert [point.area for point in points[0]] == pytest.approx([11 / 20, 12 / 20])
 
     def test_a_mask_a_rank(self) -> None:
         """Each track is scored by its own rank alone."""

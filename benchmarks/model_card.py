@@ -23,6 +23,8 @@ from typing import Any
 from card_markdown import Json, bullets, code, number, table, wrap
 from card_reports import MASK, amplicons, evaluation, profile, subject
 
+from seqmask.sequences.tokenizer import tokenizer_of
+
 ROOT = Path(__file__).resolve().parent.parent
 SPELLED = {  # options whose flag is not their name
     "k": "--kmer",
@@ -146,14 +148,15 @@ def render(model: Model, reports: Reports, prose: str) -> str:
 
 def summary(model: Model, reports: Reports) -> list[str]:
     """The two networks, and how many red flags there are."""
-    encoder, tokenizer = model.classifier["encoder"], model.tokenizer
-    longest = tokenizer["k"] + tokenizer["stride"] * (encoder["max_position_embeddings"] - 1)
+    encoder, tokenizer = model.classifier["encoder"], tokenizer_of(model.tokenizer)
+    longest, frames = tokenizer.max_length(encoder["max_position_embeddings"]), model.explainer.get("frames", 1)
     classes = ", ".join(f"{len(rank['classes'])} {rank['name']}" for rank in model.labels["ranks"])
     tracks = model.explainer["tracks"]
     flags = ", ".join(f"{len(report['red_flags'])} on {subject(report)}" for report in reports.evaluations)
     rows = [
         ("classes", classes),
-        ("tokens", f"{tokenizer['k']}-mers every {tokenizer['stride']} nt; windows of up to {longest} nt"),
+        ("tokens", f"{tokenizer.summary}; windows of up to {longest} nt"),
+        ("frames", "1" if frames == 1 else f"{frames}, averaged"),
         ("classifier", f"{shape(encoder)}, {model.classifier_report['parameters']:,} parameters"),
         ("Explainer", f"{shape(model.explainer['encoder'])}; {'one mask' if tracks == 1 else 'one mask a rank'}"),
         ("masking operator", f"`{model.explainer['operator']}`"),

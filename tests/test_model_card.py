@@ -17,6 +17,7 @@ import typer
 
 from seqmask.cli.app import app
 from seqmask.config import ClassifierOptions, ExplainerOptions, to_json
+from seqmask.sequences.tokens import KmerTokenizer
 
 ROOT = Path(__file__).resolve().parent.parent
 Json = dict[str, Any]
@@ -143,7 +144,7 @@ def model_directory(directory: Path) -> Path:
             "threshold": 0.25,
             "validation": [{"step": 1, "frontier": [[]]}, {"step": 2, "frontier": [[OTHER_POINT, POINT]]}],
         },
-        "tokenizer": {"type": "kmer", "k": 6, "stride": 5},
+        "tokenizer": KmerTokenizer(6, 5).to_json(),
         "labels": {"ranks": [{"name": "domain", "classes": ["A", "B"]}, {"name": "genus", "classes": ["x", "y", "z"]}]},
     }
     for name, data in content.items():
@@ -280,6 +281,7 @@ def test_card_is_written_twice_and_holds_the_prose(files: dict[str, Path]) -> No
     assert "## Known biases\nWhat a person has written.\n" in text
     assert "381,153 parameters" in text
     assert "6-mers every 5 nt; windows of up to 641 nt" in text  # 6 + 5 * 127
+    assert cells(text, "frames") == [["frames", "1"]]
     assert cells(text, "classes") == [["classes", "2 domain, 3 genus"]]
     assert digest(EXPLAINER) in text
 
@@ -290,7 +292,7 @@ def test_commands_are_whole_and_name_no_machine(files: dict[str, Path]) -> None:
     assert classifier.startswith(
         "seqmask train-classifier small.fasta.gz --labels small.tsv --output classifier --ranks domain,genus"
     )
-    assert "--size tiny --kmer 6 " in classifier
+    assert "--size tiny --tokenizer kmer --vocabulary 4096 --kmer 6 " in classifier
     assert "--seed 7" in classifier
     assert "--classifier classifier" in explainer
     assert "--mask-per-rank" in explainer

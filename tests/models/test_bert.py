@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from transformers.models.bert.configuration_bert import BertConfig
 from transformers.models.bert.modeling_bert import BertModel
 
-from seqmask.models.bert import Bert
+from seqmask.models.bert import LONG, Bert, attention_by_rows
 from seqmask.models.encoders import build
 
 OWN = {
@@ -87,6 +88,50 @@ def test_the_same_dropout_and_gradients() -> None:
     for ours, theirs in zip(*(of.values() for of in gradients), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
         assert theirs.abs().max() > 0
+
+
+@pytest.mark.parametrize("kind", ["none", "bool", "added", "one for all"])
+def test_attention_in_bfloat16_is_torchs(kind: str) -> None:
+    """Up to the rounding of bfloat16, which torch's own attention has as well."""
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(3, 2, 40, 16) for _ in range(3))
+    seen = torch.rand(3, 1, 40, 40) < 0.7
+    seen[..., 0] = True
+    mask = {"none": None, "bool": seen, "added": torch.randn(3, 1, 40, 40), "one for all": seen[:1]}[kind]
+    exact = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    low = [part.bfloat16() for part in (query, key, value)]
+    added = mask is not None and mask.dtype != torch.bool
+    found = attention_by_rows(low[0], low[1], low[2], mask)
+    torchs = F.scaled_dot_product_attention(*low, attn_mask=mask.bfloat16() if added else mask)  # type: ignore[union-attr]
+    assert found.dtype == torch.bfloat16
+    error, usual = ((part.float() - exact).abs().mean() for part in (found, torchs))
+    assert 0 < error < 2 * usual + 1e-3
+
+
+def test_long_sequences_in_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The encoder takes that attention for them alone, without gradients, and comes out as in float32."""
+    network = Bert({**OWN, "max_position_embeddings": LONG}).eval()
+    called = []
+
+    def spy(*arguments: Any) -> Tensor:
+        called.append(arguments[0].shape[2])
+        return attention_by_rows(*arguments)
+
+    monkeypatch.setattr("seqmask.models.bert.attention_by_rows", spy)
+    torch.manual_seed(0)
+    ids, seen = torch.randint(5, 99, (3, LONG)), torch.ones(3, LONG, dtype=torch.bool)
+    seen[1, 50:] = False
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        network(ids, seen)
+        with torch.no_grad():
+            network(ids[:, : LONG - 1], seen[:, : LONG - 1])
+            assert called == []
+            found = network(ids, seen).last_hidden_state
+    assert called == [LONG] * 3
+    with torch.no_grad():
+        exact = network(ids, seen).last_hidden_state
+        assert called == [LONG] * 3
+    assert float((found - exact)[seen].abs().mean()) < 0.02
 
 
 def test_build_takes_ours_where_it_is_the_same() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,8 @@ def test_it_loads_and_its_digests_match(directory: Path) -> None:
     assert stored["tokenizer_sha256"] == model.classifier.tokenizer.sha256
     assert model.sha256 == file_sha256(directory / "explainer.safetensors")
     assert 0 < model.threshold < 1
+    recipe = tomllib.loads((ROOT / "recipes" / f"{directory.name}.toml").read_text())
+    assert model.frames == stored["settings"]["options"]["frames"] == recipe["train-explainer"]["frames"] > 1
     for name, digest in (("classifier", model.classifier.sha256), ("explainer", model.sha256)):
         report = directory / f"{name}-report.json"
         if report.exists():

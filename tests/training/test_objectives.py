@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from seqmask.sequences.tokens import SPECIALS, KmerTokenizer
 from seqmask.training.bag import Bag, start_as_bag
 from seqmask.training.dataset import TrainingBatch
 from seqmask.training.fit import Checkpoints, Schedule, fit
+from seqmask.training.losses import area
 from seqmask.training.objectives import (
     FORMS,
     KINDS,
@@ -772,3 +774,15 @@ class TestClassifierObjective:
         loss.backward()
         assert float(loss.detach()) == 0
         assert terms == {"full_cross_entropy_0": 0, "full_cross_entropy_1": 0}
+
+
+@pytest.mark.parametrize(("token_nt", "expected"), [(None, 2 / 4), (torch.tensor([0.0, 1.0, 5.0]), 6 / 12)])
+def test_area_weighs_tokens_by_their_nucleotides(token_nt: Tensor | None, expected: float) -> None:
+    """Ids 1 and 2 have 1 and 5 nt; padding has none."""
+    ids, attention = torch.tensor([[1, 2, 2, 1, 0]]), torch.tensor([[True, True, True, True, False]])
+    weight = ExplainerObjective.nucleotides(SimpleNamespace(token_nt=token_nt), ids, attention)  # type: ignore[arg-type]
+    assert weight.tolist() == ([[1, 1, 1, 1, 0]] if token_nt is None else [[1, 5, 5, 1, 0]])
+    mask = torch.tensor([1.0, 1.0, 0.0, 0.0, 1.0]).view(1, 5, 1)
+    assert float(area(mask, weight)) == pytest.approx(expected)
+    first = torch.tensor([0.0, 1.0, 0.0, 0.0, 1.0]).view(1, 5, 1)
+    assert float(area(first, weight)) == pytest.approx(1 / 4 if token_nt is None else 5 / 12)

@@ -15,6 +15,8 @@ from seqmask.evaluation.metrics import BOOTSTRAP_BLOCK
 from seqmask.evaluation.ranking import token_truth
 from seqmask.sequences.spans import Spans, spread
 
+ANY = "any"  # all kinds together
+
 Floats = NDArray[np.float32] | NDArray[np.float64]
 
 
@@ -41,8 +43,8 @@ def score_annotations(
     """Whether importance gathers inside each kind of annotation, over n annotated sequences; JSON-ready.
 
     masks: (N_i,) in [0, 1], one a token. spans: (N_i, 2) nt of the tokens, which may overlap. intervals: of each
-    sequence; their kinds are the names and, of a name such as CDS:COX1, the part before the colon, too. lengths: nt of
-    each sequence. threshold: tau; a token with m >= tau is kept.
+    sequence; their kinds are the names, of a name such as CDS:COX1 the part before the colon, too, and ANY. lengths: nt
+    of each sequence. threshold: tau; a token with m >= tau is kept.
 
     For each kind, sequences by sequences that hold it and something else, pooled over nucleotides (or tokens): `inside`
     and `outside` (mean m), their `ratio`, `kept_inside` and `kept_outside` (share of the tokens kept), `kept_ratio`,
@@ -70,11 +72,11 @@ def score_annotations(
 
 
 def by_kind(intervals: Sequence[BedInterval]) -> dict[str, list[BedInterval]]:
-    """Intervals by name, and by the part of it before a colon; nameless ones are `annotated`."""
+    """Intervals by name, by the part of it before a colon, and all as ANY; nameless ones are `annotated`."""
     kinds: dict[str, list[BedInterval]] = defaultdict(list)
     for item in intervals:
         name = item.name or "annotated"
-        for kind in dict.fromkeys((name.partition(":")[0], name)):
+        for kind in dict.fromkeys((name.partition(":")[0], name, ANY)):
             kinds[kind].append(item)
     return kinds
 

@@ -13,7 +13,6 @@ from seqmask.evaluation.intervals import BedInterval, read_bed
 from seqmask.sequences.records import Record
 
 ECOLI = "ecoli-16s"
-ANY = "any"  # all regions together
 # Variable regions of 16S rRNA in E. coli numbering, 1-based and closed (Chakravorty et al. 2007)
 VARIABLE = {
     "V1": (69, 99),
@@ -75,13 +74,11 @@ def ecoli_shift(reference: Record) -> int:
 def carried_over(regions: Iterable[BedInterval], positions: NDArray[np.int32]) -> list[BedInterval]:
     """Regions of a reference on a sequence that is aligned to it: from the first to the last nt that stands in each.
 
-    positions (L,): reference position of each nt of the sequence, -1 = none. Regions without any nt are left out. Each
-    is there once more under the name ANY.
+    positions (L,): reference position of each nt of the sequence, -1 = none. Regions without any nt are left out.
     """
     found = []
     for item in regions:
         inside = np.flatnonzero((positions >= item.start) & (positions < item.end))
         if inside.size:
-            start, end = int(inside[0]), int(inside[-1]) + 1
-            found += [BedInterval(item.chrom, start, end, name, item.line) for name in (item.name, ANY)]
+            found.append(BedInterval(item.chrom, int(inside[0]), int(inside[-1]) + 1, item.name, item.line))
     return found

@@ -9,7 +9,7 @@ import pytest
 
 from seqmask.errors import InputError
 from seqmask.evaluation.intervals import BedInterval, read_bed
-from seqmask.evaluation.regions import ANY, ECOLI, carried_over, ecoli_shift, regions_of
+from seqmask.evaluation.regions import ECOLI, carried_over, ecoli_shift, regions_of
 from seqmask.sequences.alignment import Reference
 from seqmask.sequences.records import Record, read
 
@@ -59,9 +59,9 @@ def test_carried_over_by_hand() -> None:
     positions = np.array([-1, 4, 5, -1, 6, 8, 9, -1], dtype=np.int32)
     items = [BedInterval("r", 5, 9, "a", 1), BedInterval("r", 9, 12, "b", 2), BedInterval("r", 12, 20, "gone", 3)]
     found = [(i.name, i.start, i.end) for i in carried_over(items, positions)]
-    assert found == [("a", 2, 6), (ANY, 2, 6), ("b", 6, 7), (ANY, 6, 7)]
+    assert found == [("a", 2, 6), ("b", 6, 7)]
     other_strand = [(i.name, i.start, i.end) for i in carried_over(items[:1], positions[::-1].copy())]
-    assert other_strand == [("a", 2, 6), (ANY, 2, 6)]
+    assert other_strand == [("a", 2, 6)]
 
 
 def test_carried_over_to_real_genes(ecoli: Record) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from seqmask.results.annotated import Annotated, Runs
 from seqmask.results.files import Writable
 from seqmask.results.predictions import UNCLASSIFIED, UNSURE
-from seqmask.results.text import bed_name, encode, integers
+from seqmask.results.text import Table, bed_name, encode, integers, table_of, woven
 
 SCORE_MAX: Final = 1000
 # From light to dark; genome browsers advise eight colours at most. The eight steps of viridis, distinct to all eyes.
@@ -24,8 +25,8 @@ COLOURS: Final = (
     "68,1,84",
 )
 # Columns that follow from the score, with what stands around them
-SCORES: Final = tuple(f"\t{score}\t.\t" for score in range(SCORE_MAX + 1))
-ITEM_RGB: Final = tuple(f"\t{COLOURS[score * len(COLOURS) // (SCORE_MAX + 1)]}\n" for score in range(SCORE_MAX + 1))
+SCORES: Final = table_of(f"\t{score}\t." for score in range(SCORE_MAX + 1))
+ITEM_RGB: Final = table_of(f"{COLOURS[score * len(COLOURS) // (SCORE_MAX + 1)]}\n" for score in range(SCORE_MAX + 1))
 
 
 def write(sink: Writable, batch: Annotated) -> None:
@@ -34,30 +35,46 @@ def write(sink: Writable, batch: Annotated) -> None:
     A shared mask is named after the batch's one rank; where each rank has its own mask there are lines of every rank,
     and of equal starts the coarser rank comes first. Raises OSError.
     """
-    tracks = range(len(batch.tracks))
-    found = [batch.runs(track) for track in tracks]
+    found = [batch.runs(track) for track in range(len(batch.tracks))]
     if len(found) == 1:
-        lines = _lines(batch, found[0], batch.rank)
+        columns = _columns(batch, found[0], np.full(len(found[0].records), batch.rank))
     else:
-        unsorted = [line for rank in tracks for line in _lines(batch, found[rank], rank)]
+        ranks = np.repeat(np.arange(len(found)), [len(runs.records) for runs in found])
         records = np.concatenate([runs.records for runs in found])
-        starts = np.concatenate([runs.spans[:, 0] for runs in found])
+        spans = np.concatenate([runs.spans for runs in found])
         # Stable: lines of equal starts stay in the order of the ranks
-        lines = [unsorted[i] for i in np.lexsort((starts, records)).tolist()]
-    sink.write(encode("".join(lines)))
+        order = np.lexsort((spans[:, 0], records))
+        means = np.concatenate([runs.means for runs in found])
+        columns = _columns(batch, Runs(records[order], spans[order], means[order]), ranks[order])
+    sink.write(encode(woven(columns)))
 
 
-def _lines(batch: Annotated, runs: Runs, rank: int) -> list[str]:
-    of = batch.ranks.ranks[rank]
-    taxa = [*(bed_name(f"{of.name}:{name}") for name in (*of.classes, UNCLASSIFIED)), ""]
-    explained, own = batch.explained[:, rank], batch.predicted.classes[:, rank]
-    # A class that was asked for is named whatever its confidence
-    unsure = (batch.named[:, rank] == UNSURE) & (explained == own)
-    names = [taxa[k] for k in np.where(unsure, UNSURE, explained).tolist()]
-    chroms = [record.name for record in batch.explanations.records]
+def _columns(batch: Annotated, runs: Runs, ranks: NDArray[np.int64]) -> list[list[str]]:
+    """The pieces of the lines, column by column. ranks (m,): that of each run."""
+    chroms = table_of(record.name for record in batch.explanations.records)
     scores = np.clip(np.rint(runs.means * SCORE_MAX), 0, SCORE_MAX).astype(np.int64)
-    starts, ends = integers(runs.spans[:, 0]), integers(runs.spans[:, 1])
+    names, places = _names(batch)
+    starts, ends = runs.spans.T
     return [
-        f"{chroms[i]}\t{start}\t{end}\t{names[i]}{SCORES[score]}{start}\t{end}{ITEM_RGB[score]}"
-        for i, start, end, score in zip(runs.records.tolist(), starts, ends, scores.tolist(), strict=True)
+        chroms[runs.records].tolist(),
+        integers(starts, "\t", "\t"),
+        integers(ends, after="\t"),
+        names[places[runs.records, ranks]].tolist(),
+        SCORES[scores].tolist(),
+        integers(starts, "\t", "\t"),
+        integers(ends, after="\t"),
+        ITEM_RGB[scores].tolist(),
     ]
+
+
+def _names(batch: Annotated) -> tuple[Table, NDArray[np.int64]]:
+    """`rank:taxon` of all classes of all ranks, and which of them (n, R) names the runs of each record and rank."""
+    names: list[str] = []
+    # A class that was asked for is named whatever its confidence
+    unsure = (batch.named == UNSURE) & (batch.explained == batch.predicted.classes)
+    places = np.where(unsure, UNSURE, batch.explained)
+    for column, rank in enumerate(batch.ranks.ranks):
+        of_rank = [*(bed_name(f"{rank.name}:{name}") for name in (*rank.classes, UNCLASSIFIED)), ""]
+        places[:, column] = len(names) + places[:, column] % len(of_rank)  # unknown and UNSURE count from the end
+        names += of_rank
+    return table_of(names), places

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from seqmask.labels import Rank
 from seqmask.results.annotated import Annotated
 from seqmask.results.files import Writable
-from seqmask.results.predictions import UNCLASSIFIED, UNSURE, VERDICTS, verdicts
-from seqmask.results.text import decimal_table, decimals, encode, one_word, units
+from seqmask.results.predictions import UNCLASSIFIED, VERDICTS, verdicts
+from seqmask.results.text import Table, decimal_table, encode, one_word, table_of, units, woven
 from seqmask.sequences.explanations import Status
 
 WIDTH: Final = 60
@@ -26,12 +26,9 @@ def write(sink: Writable, batch: Annotated, *, hard_mask: bool) -> None:
     and its header says why; one without sequence is its header only. Raises OSError.
     """
     text, starts, ends = _bodies(batch, hard_mask)
-    columns = batch.explanations.records, _annotations(batch), starts.tolist(), ends.tolist()
-    records = [
-        f">{record.description} {annotation}\n{text[start:end]}"
-        for record, annotation, start, end in zip(*columns, strict=True)
-    ]
-    sink.write(encode("".join(records)))
+    headers = [record.description for record in batch.explanations.records]
+    bodies = [text[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
+    sink.write(encode(woven([">", headers, *_annotations(batch), "\n", bodies])))
 
 
 def _bodies(batch: Annotated, hard_mask: bool) -> tuple[str, NDArray[np.int64], NDArray[np.int64]]:
@@ -50,42 +47,31 @@ def _bodies(batch: Annotated, hard_mask: bool) -> tuple[str, NDArray[np.int64], 
     return text.tobytes().decode("ascii"), starts, starts + lengths + breaks + (lengths > 0)
 
 
-class _Found(dict[int, str]):
-    """`rank=taxon(0.99)` of every class and share of one rank that have come up so far: they come again and again."""
-
-    def __init__(self, rank: Rank) -> None:
-        # What class -1 reaches, the empty name at the end, is never printed
-        self._taxa = [f"{one_word(rank.name)}={one_word(name)}(" for name in (*rank.classes, UNCLASSIFIED, "")]
-        self._shares = decimal_table(2)
-
-    def keys_of(self, classes: NDArray[np.int64], shares: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Keys (n,) of classes (n,), -1 and -2 as in `predictions`, and shares (n,) in units of 0.01, -1 unknown."""
-        return (classes - UNSURE) * len(self._shares) + shares + 1
-
-    def __missing__(self, key: int) -> str:
-        taxon, share = divmod(key, len(self._shares))
-        text = self[key] = f"{self._taxa[taxon + UNSURE]}{self._shares[share - 1]})"
-        return text
-
-
-_found = cache(_Found)
-
-
-def _annotations(batch: Annotated) -> list[str]:
-    """`seqmask=kept:0.412 rank=taxon(0.99) ...` of each record, `seqmask=status:...` of one without mask.
+def _annotations(batch: Annotated) -> list[list[str]]:
+    """` seqmask=kept:0.412 rank=taxon(0.99) ...` of each record, ` seqmask=status:...` of one without mask, in pieces.
 
     Where masks were checked, ` rank_verdict=holds` after each rank.
     """
-    columns = [[f"seqmask=kept:{kept}" for kept in decimals(batch.kept_fraction, 3)]]
+    columns = [_KEPT[units(batch.kept_fraction, 3)].tolist()]
     shares = units(batch.predicted.confidence, 2)
     for column, rank in enumerate(batch.ranks.ranks):
-        found = _found(rank)
-        columns.append([found[key] for key in found.keys_of(batch.named[:, column], shares[:, column]).tolist()])
+        columns += [_taxa(rank)[batch.named[:, column]].tolist(), _SHARES[shares[:, column]].tolist()]
         if batch.masked is not None and batch.inverse is not None:
             seen = batch.masked.classes[:, column], batch.inverse.classes[:, column]
-            codes = verdicts(batch.explained[:, column], *seen).tolist()
-            columns.append([f"{one_word(rank.name)}_verdict={VERDICTS[code]}" for code in codes])
-    annotations = list(map(" ".join, zip(*columns, strict=True)))
+            told = table_of(f" {one_word(rank.name)}_verdict={verdict}" for verdict in VERDICTS)
+            columns.append(told[verdicts(batch.explained[:, column], *seen)].tolist())
     for i in np.flatnonzero(batch.explanations.status != Status.ok).tolist():
-        annotations[i] = f"seqmask=status:{Status(batch.explanations.status[i]).name}"
-    return annotations
+        for pieces in columns:
+            pieces[i] = ""
+        columns[0][i] = f" seqmask=status:{Status(batch.explanations.status[i]).name}"
+    return columns
+
+
+_KEPT: Final = table_of(f" seqmask=kept:{kept}" for kept in decimal_table(3))
+_SHARES: Final = table_of(f"({share})" for share in decimal_table(2))
+
+
+@cache
+def _taxa(rank: Rank) -> Table:
+    """` rank=taxon` of every class; what class -1 reaches, the empty name at the end, is never printed."""
+    return table_of(f" {one_word(rank.name)}={one_word(name)}" for name in (*rank.classes, UNCLASSIFIED, ""))

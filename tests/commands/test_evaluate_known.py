@@ -111,7 +111,7 @@ def test_annotations_have_the_documented_keys(annotated: tuple[str, dict[str, An
     assert set(kinds) == {"CDS", "CDS:first", "whole", "any"}
     assert kinds["whole"] == {"sequences": 0, "whole": 1}
     assert kinds["CDS"] == kinds["CDS:first"]
-    assert (kinds["any"]["sequences"], kinds["any"]["whole"]) == (19, 1)  # the sequence that lies in `whole` has no rest
+    assert (kinds["any"]["sequences"], kinds["any"]["whole"]) == (19, 1)  # one lies in `whole` and has no rest
     assert set(kinds["CDS"]) == documented("Its figures, a kind:")
     assert f"{kinds['CDS']['ratio']['mean']:.2f} (" in text
     assert "1 kinds on fewer than 5 sequences are in the JSON only" in text

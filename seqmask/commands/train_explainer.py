@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,7 @@ class Validation:
     weights: dict[str, Tensor] | None = None
     step: int | None = None  # at which the best one was seen; 0 is the start
     log: list[dict[str, Any]] = field(default_factory=list)
+    masks: list[NDArray[np.float32]] = field(default_factory=list)  # those that were measured last
 
     def __call__(self, explainer: Explainer, step: int) -> list[Point]:
         """Score the Explainer as it is, a point a track; remember it when it is better than all before."""
@@ -80,23 +81,42 @@ class Validation:
         self.weights, self.log, self.step = tensors or None, data["log"], data.get("step")
         self.best = data["best"] and [Point.of(values) for values in data["best"]]
 
-    def measure(
-        self, explainer: Explainer, step: int, areas: Sequence[float], threshold: float | None = None
-    ) -> list[Point]:
-        """The chosen point of each track, of those at about these areas and at `threshold` (which is then chosen)."""
+    def measure(self, explainer: Explainer, step: int, areas: Sequence[float]) -> list[Point]:
+        """The chosen point of each track, of those at about these areas."""
         explainer.eval()
+        self.masks = self.scorer.masks(explainer)
+        tracks = [[mask[:, track] for mask in self.masks] for track in range(explainer.tracks)]
+        points = frontier(self.scorer, self.masks, self.reference, [thresholds_for(of, areas) for of in tracks])
+        return self._logged(step, [self.wanted.choose(of) for of in points], points)
+
+    def centred(self, explainer: Explainer, step: int) -> list[Point]:
+        """The points at CENTRE, of the Explainer that `measure` saw last, now that its masks were centred.
+
+        Its tokens have the order that they had, so only these points are measured; the others get new thresholds.
+        """
         masks = self.scorer.masks(explainer)
-        thresholds = [
-            [*thresholds_for([mask[:, track] for mask in masks], areas), *([] if threshold is None else [threshold])]
-            for track in range(explainer.tracks)
-        ]
-        points = frontier(self.scorer, masks, self.reference, thresholds)
-        chosen = [of[-1] if threshold is not None else self.wanted.choose(of) for of in points]
+        at_centre = frontier(self.scorer, masks, self.reference, [[CENTRE]] * explainer.tracks)
+        points = []
+        for track, known in enumerate(self.log[-1]["frontier"]):
+            before, now = (np.concatenate([mask[:, track] for mask in of]) for of in (self.masks, masks))
+            ordered = np.sort(now)[::-1]
+            moved = [float(ordered[np.count_nonzero(before >= np.float32(of["threshold"])) - 1]) for of in known]
+            # the chosen one is that at CENTRE
+            others = [
+                replace(Point.of(of), threshold=threshold)
+                for of, threshold in zip(known, moved, strict=True)
+                if of != self.log[-1]["chosen"][track]
+            ]
+            points.append([*others, *at_centre[track]])
+        return self._logged(step, [of[0] for of in at_centre], points)
+
+    def _logged(self, step: int, chosen: list[Point], points: list[list[Point]]) -> list[Point]:
+        """The chosen points, once they are in the log."""
         self.log.append(
             {
                 "step": step,
                 "chosen": [asdict(point) for point in chosen],
-                "frontier": [[asdict(point) for point in of_track] for of_track in points],
+                "frontier": [[asdict(point) for point in sorted(of, key=lambda point: point.area)] for of in points],
             }
         )
         return chosen
@@ -287,7 +307,7 @@ def finish(
     chosen = validation.measure(explainer, options.steps, AREAS)
     explainer.centre([point.threshold for point in chosen])
     round_to_half(explainer)
-    chosen = validation.measure(explainer, options.steps, AREAS, CENTRE)
+    chosen = validation.centred(explainer, options.steps)
     for point in chosen:
         say(f"stored, the area chosen among more of them: {described(point, model.ranks.names)}")
     for line in verdict(validation.step, chosen, validation.wanted, options.target_area, model.ranks.names):

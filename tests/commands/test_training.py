@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -158,6 +158,11 @@ class TestExplainer:
         assert [point["threshold"] for point in chosen] == [0.5] * tracks
         assert [point["ranks"] for point in chosen] == ([[0], [1], [2]] if tracks == 3 else [[0, 1, 2]])
         self.check_masks(model, data, chosen)
+        assert all(point["area"] < 0.55 for point in chosen)
+        for track, point in zip(report["validation"][-1]["frontier"], chosen, strict=True):
+            self.check_masks(model, data, track)
+            assert point in track
+            assert [of["area"] for of in track] == sorted(of["area"] for of in track)
         before = report["validation"][-2]["chosen"]
         assert all(point["threshold"] != 0.5 for point in before)
         assert [point["area"] for point in chosen] == pytest.approx([point["area"] for point in before], abs=0.02)
@@ -174,14 +179,15 @@ class TestExplainer:
         assert ("area genus" if tracks == 3 else "area") in words
         assert not (tmp_path / "model" / "checkpoint.safetensors").exists()
 
-    def check_masks(self, model: Any, data: tuple[Path, Path], chosen: list[dict[str, Any]]) -> None:
-        """The stored areas are those of the stored model: share of the tokens of `val` with m >= .5."""
+    def check_masks(self, model: Any, data: tuple[Path, Path], points: Sequence[dict[str, Any]]) -> None:
+        """Stored areas are those of the stored model: share of the tokens of `val` at or above the threshold."""
         labels = dict(line.split("\t", 1) for line in data[1].read_text().splitlines())
         val = [record for record in read([str(data[0])]) if labels[record.name].endswith("val")]
         scorer = Scorer.of(val, model.classifier, Engine(), model.operator, frames=model.frames)
         masks = np.concatenate(scorer.masks(model.explainer))
-        assert (masks >= 0.5).mean(axis=0) == pytest.approx([point["area"] for point in chosen], abs=1e-6)
-        assert ((masks >= 0.5).mean(axis=0) < 0.55).all()
+        for point in points:
+            track = point["ranks"][0] if masks.shape[1] > 1 else 0
+            assert (masks[:, track] >= point["threshold"]).mean() == pytest.approx(point["area"], abs=1e-6)
 
     def test_soft_masks(self, run: Run, data: tuple[Path, Path], classifier: Path, tmp_path: Path) -> None:
         done = explain(run, data, classifier, tmp_path / "model", "--soft", "--operator", "blend", "--force-operator")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from seqmask.labels import Ranks
 from seqmask.results.predictions import Predictions, inconsistent, named, predict
 from seqmask.sequences.explanations import Explanation, Explanations, Status
-from seqmask.sequences.spans import Spans, means, runs, shift, spread
+from seqmask.sequences.spans import Spans, disjoint, joined, lay_out, lengths, shift, sums
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +25,8 @@ class Annotated:
     ranks: their names and classes. rank: the one that names a shared mask and that `shown` belongs to.
     explanations: the n records with what the model says of them. starts (n,) int64: first flat position of each.
     stops (n,) int64: one past its last nt.
-    tracks (G, L + n) float32: importance of each nt, NaN where no token covers it. kept (G, L + n) bool: track >= tau.
-    shown: the track, of the G, that FASTA, kept_fraction and mean_importance are about.
+    tracks: the G importances along the flat positions. shown: the one that FASTA, kept_fraction and mean_importance
+    are about.
     covered, kept_count (n,) int32: nt of each record that a token covers, and those of `shown` that are kept.
     kept_fraction (n,) float32: kept nt over covered nt. mean_importance (n,) float32: mean of the track over covered
     nt. Both NaN for a record without mask.
@@ -42,8 +42,7 @@ class Annotated:
     explanations: Explanations
     starts: NDArray[np.int64]
     stops: NDArray[np.int64]
-    tracks: NDArray[np.float32]
-    kept: NDArray[np.bool_]
+    tracks: Sequence[Track]
     shown: int
     covered: NDArray[np.int32]
     kept_count: NDArray[np.int32]
@@ -58,9 +57,43 @@ class Annotated:
 
     def runs(self, track: int) -> Runs:
         """All maximal kept runs of one of the G tracks, in the order of the records."""
-        flat = runs(self.kept[track])
-        records = np.searchsorted(self.starts, flat[:, 0], side="right") - 1
-        return Runs(records, shift(flat, -self.starts[records]), means(self.tracks[track], flat))
+        of = self.tracks[track]
+        records = np.searchsorted(self.starts, of.runs[:, 0], side="right") - 1
+        return Runs(records, shift(of.runs, -self.starts[records]), of.means)
+
+    @property
+    def kept(self) -> NDArray[np.bool_]:
+        """Whether each flat position (L + n,) is kept on the track that is shown."""
+        runs = self.tracks[self.shown].runs
+        return lay_out(np.ones(len(runs), dtype=bool), runs, int(self.stops[-1]) + 1, nothing=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """Importance along flat positions: values (S,) float32 of spans (S, 2) that are sorted and share no position.
+
+    Tokens where they do not overlap, which are a sixth of the nucleotides, else single nucleotides. weighed (S,)
+    float64: value times length in nt. kept (S,) bool: the value is at least tau. runs (m, 2): maximal stretches of kept
+    positions; means (m,) float64: of the importance in each.
+    """
+
+    values: NDArray[np.float32]
+    spans: Spans
+    weighed: NDArray[np.float64]
+    kept: NDArray[np.bool_]
+    runs: Spans
+    means: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, mask: NDArray[np.float32], tokens: Spans, length: int, tau: float) -> Track:
+        """From the mask (T,) of tokens (T, 2), which may overlap, within [0, length)."""
+        values, spans = disjoint(mask, tokens, length)
+        weighed = values.astype(np.float64) * lengths(spans)
+        # In the precision of the mask: a token of 0.7 reaches a threshold of 0.7
+        kept = values >= np.float32(tau)
+        groups = joined(kept, spans)
+        runs = np.stack([spans[groups[:, 0], 0], spans[groups[:, 1] - 1, 1]], axis=1)
+        return cls(values, spans, weighed, kept, runs, sums(weighed, groups) / lengths(runs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +126,7 @@ def annotate(
     ends = np.cumsum(sizes)
     starts = ends - sizes
     placed = shift(explanations.spans, np.repeat(starts, explanations.token_counts))
-    tracks = np.stack([spread(column, placed, int(ends[-1])) for column in explanations.mask.T])
-    # In the precision of the mask: a token of 0.7 reaches a threshold of 0.7
-    kept = tracks >= np.float32(tau)
+    tracks = [Track.of(column, placed, int(ends[-1]), tau) for column in explanations.mask.T]
     shown = min(rank, len(tracks) - 1)
     return Annotated(
         ranks=ranks,
@@ -104,35 +135,23 @@ def annotate(
         starts=starts,
         stops=ends - 1,
         tracks=tracks,
-        kept=kept,
         shown=shown,
-        **_summaries(tracks[shown], kept[shown], starts, ends - 1),
+        **_summaries(tracks[shown], starts, ends),
         **_predictions(explanations, ranks, min_confidence),
     )
 
 
-def _summaries(
-    track: NDArray[np.float32], kept: NDArray[np.bool_], starts: NDArray[np.int64], stops: NDArray[np.int64]
-) -> dict[str, Any]:
+def _summaries(track: Track, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> dict[str, Any]:
     """The fields that count and average the nt of one track, (n,) each."""
-    bare = np.isnan(track)
-    if np.count_nonzero(bare) == len(starts):  # nothing but the positions between records
-        covered, filled = (stops - starts).astype(np.int32), track
-    else:
-        covered = np.add.reduceat((~bare).view(np.int8), starts, dtype=np.int32)
-        filled = np.where(bare, np.float32(0), track)
-    # Every second sum is that of one position between two records. Of int8 and to int32: three times as fast as of
-    # bool to int64
-    edges = np.column_stack([starts, stops]).ravel()
-    kept_count = np.add.reduceat(kept.view(np.int8), starts, dtype=np.int32)
-    total = np.add.reduceat(filled, edges, dtype=np.float64)[::2]
-    total[starts == stops] = 0  # of an empty record `reduceat` takes a letter of the next
+    groups = np.searchsorted(track.spans[:, 0], np.stack([starts, ends], axis=1))
+    sizes = lengths(track.spans)
+    covered, kept_count = sums(sizes, groups), sums(sizes * track.kept, groups)
     with np.errstate(invalid="ignore"):
         return {
             "covered": covered,
             "kept_count": kept_count,
             "kept_fraction": (kept_count / covered).astype(np.float32),
-            "mean_importance": (total / covered).astype(np.float32),
+            "mean_importance": (sums(track.weighed, groups) / covered).astype(np.float32),
         }
 
 

@@ -34,7 +34,7 @@ def write(sink: Writable, batch: Annotated, *, hard_mask: bool) -> None:
 def _bodies(batch: Annotated, hard_mask: bool) -> tuple[str, NDArray[np.int64], NDArray[np.int64]]:
     """All sequences, wrapped, end to end; where the lines of each record start and end in that text (n,)."""
     joined = "\n".join([*[record.sequence for record in batch.explanations.records], ""]).encode("ascii")
-    upper, kept = np.frombuffer(joined.upper(), dtype=np.uint8), batch.kept[batch.shown]
+    upper, kept = np.frombuffer(joined.upper(), dtype=np.uint8), batch.kept
     # The bit that makes a letter lower case is set in gaps anyway
     letters = np.where(kept, upper, np.uint8(ord("N"))) if hard_mask else upper | ((~kept).view(np.uint8) << 5)
     letters[batch.stops] = NEWLINE

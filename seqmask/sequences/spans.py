@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,26 +15,33 @@ def spread(values: NDArray[np.float32], spans: Spans, length: int) -> NDArray[np
 
     values (n,), spans (n, 2) within [0, length). Returns (length,) float32, NaN where nothing covers.
     """
+    return lay_out(*disjoint(values, spans, length), length)
+
+
+def disjoint(values: NDArray[np.float32], spans: Spans, length: int) -> tuple[NDArray[np.float32], Spans]:
+    """What `spread` gives, as spans that are sorted and share no nucleotide: their values (m,) float32 and they (m, 2).
+
+    Those given, where they are so already; otherwise each covered nucleotide on its own.
+    """
     # Sums of multiples of 2**-40 are exact in float64: no drift along a contig, and several sequences side by side give
     # the same bits as each alone. In [0, 1] only values below 1e-5 change, by less than 1e-12.
     values = np.rint(values * np.float32(2**40)) * np.float32(2**-40)
     if (spans[1:, 0] >= spans[:-1, 1]).all():
-        return _lay_out(values, spans, length)
+        return values, spans
     # Differences at the two ends, summed up: O(n + length) for any overlap.
     starts, ends = spans.T
     step = np.bincount(starts, values, length + 1) - np.bincount(ends, values, length + 1)
     change = np.bincount(starts, minlength=length + 1) - np.bincount(ends, minlength=length + 1)
     covering = np.cumsum(change[:length])
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = np.cumsum(step[:length]) / covering
-    mean[covering == 0] = np.nan
-    return mean.astype(np.float32)
+    covered = np.flatnonzero(covering)
+    means = (np.cumsum(step[:length])[covered] / covering[covered]).astype(np.float32)
+    return means, np.stack([covered, covered + 1], axis=1).astype(np.int32)
 
 
-def _lay_out(values: NDArray[np.float32], spans: Spans, length: int) -> NDArray[np.float32]:
-    """`spread` of sorted spans that do not overlap: each value over its span, NaN in the gaps."""
+def lay_out(values: NDArray[Any], spans: Spans, length: int, nothing: Any = np.nan) -> NDArray[Any]:
+    """Each value (n,) over its span: (length,) of the values' type, `nothing` elsewhere. Spans as of `disjoint`."""
     edges = np.concatenate(([0], spans.ravel(), [length]))
-    pieces = np.full(2 * len(values) + 1, np.nan, dtype=np.float32)
+    pieces = np.full(2 * len(values) + 1, nothing, dtype=values.dtype)
     pieces[1::2] = values
     return np.repeat(pieces, np.diff(edges))
 
@@ -57,13 +66,23 @@ def shift(spans: Spans, by: NDArray[np.int64]) -> Spans:
     return spans + by[:, None].astype(np.int32)
 
 
-def means(values: NDArray[np.float32], spans: Spans) -> NDArray[np.float64]:
-    """Mean of values (L,) over each of spans (n, 2): sorted, disjoint, not empty, as from `runs`. Returns (n,)."""
-    if len(spans) and spans[-1, 1] == len(values):  # a zero behind the end, which the last span reaches
-        values = np.append(values, np.float32(0))
-    sums = np.add.reduceat(values, spans.ravel(), dtype=np.float64)  # every second one is that of a gap
-    mean: NDArray[np.float64] = sums[::2] / lengths(spans)
-    return mean
+def joined(kept: NDArray[np.bool_], spans: Spans) -> NDArray[np.int64]:
+    """Maximal runs of kept spans (n, 2), as of `disjoint`, that touch: the first of each run and one past its last
+    (m, 2).
+    """
+    follows = np.zeros(len(kept) + 1, dtype=bool)  # whether a span goes on with the run of the one before
+    follows[1:-1] = kept[1:] & kept[:-1] & (spans[1:, 0] == spans[:-1, 1])
+    return np.stack([np.flatnonzero(kept & ~follows[:-1]), np.flatnonzero(kept & ~follows[1:]) + 1], axis=1)
+
+
+def sums(values: NDArray[Any], groups: NDArray[np.int64]) -> NDArray[Any]:
+    """Sum of values (n,) over each of m stretches, first and one past the last (m, 2): ascending, disjoint. (m,)."""
+    filled = groups[groups[:, 0] < groups[:, 1]]  # of an empty one `reduceat` takes a value of the next
+    found = np.zeros(len(groups), dtype=values.dtype)
+    if len(filled):
+        padded = np.append(values, values.dtype.type(0))  # an edge may lie behind the end
+        found[groups[:, 0] < groups[:, 1]] = np.add.reduceat(padded, filled.ravel())[::2]
+    return found
 
 
 def average(values: NDArray[np.float32], spans: Spans) -> NDArray[np.float64]:

@@ -11,13 +11,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from seqmask.labels import Rank, Ranks
 from seqmask.results import bed, fasta, table
-from seqmask.results.annotated import annotate
+from seqmask.results.annotated import Annotated, Track, annotate
 from seqmask.results.predictions import confidences, verdicts
 from seqmask.results.text import bed_name, decimals
 from seqmask.sequences.explanations import Explanation, Status
+from seqmask.sequences.spans import lay_out
 
 Explain = Callable[..., Explanation]
 AtRandom = Callable[..., list[Explanation]]
@@ -249,8 +251,8 @@ def test_a_record_does_not_depend_on_its_batch(tracks: int, at_random: AtRandom,
     for row, item in enumerate(items):
         alone = annotate([item], ranks, 0.3)
         at = slice(whole.starts[row], whole.stops[row])
-        if len(item.spans):
-            assert alone.tracks[:, :-1].tobytes() == whole.tracks[:, at].tobytes()
+        for mine, theirs in zip(alone.tracks, whole.tracks, strict=True):
+            assert along(mine, alone)[:-1].tobytes() == along(theirs, whole)[at].tobytes()
         for name in ("kept_fraction", "mean_importance", "explained"):
             assert getattr(alone, name)[0].tobytes() == getattr(whole, name)[row].tobytes(), name
         for name in ("predicted", "masked", "inverse"):
@@ -267,8 +269,13 @@ def test_tracks_are_those_of_the_explanations(at_random: AtRandom, ranks: Ranks)
     batch = annotate(items, ranks, 0.5)
     for row, item in enumerate(items):
         for rank in range(2):
-            got = batch.tracks[rank, batch.starts[row] : batch.stops[row]]
+            got = along(batch.tracks[rank], batch)[batch.starts[row] : batch.stops[row]]
             assert np.array_equal(got, item.track(rank), equal_nan=True)
+
+
+def along(track: Track, batch: Annotated) -> NDArray[np.float32]:
+    """The importance of every flat position, NaN where no token covers it."""
+    return lay_out(track.values, track.spans, int(batch.stops[-1]) + 1)
 
 
 def test_bedtools_makes_our_fasta_from_our_bed(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from seqmask.sequences.spans import average, lengths, means, runs, shift, spread
+from seqmask.sequences.spans import average, joined, lay_out, lengths, runs, shift, spread, sums
 
 
 def spread_by_loop(values, spans, length):
@@ -106,15 +106,29 @@ def test_lengths_and_shift():
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_means_over_runs(seed):
+def test_runs_of_spans_are_those_of_their_nucleotides(seed):
+    """Kept spans that touch are one run; its sum is that over its nucleotides."""
     rng = np.random.default_rng(seed)
-    for length in (1, 2, 30):
-        kept = rng.random(length) < 0.6
-        kept[-1] |= seed % 2 == 0  # a span that reaches the end
-        spans, values = runs(kept), rng.random(length, dtype=np.float32)
-        if len(spans):
-            expected = [values[start:stop].astype(float).mean() for start, stop in spans.tolist()]
-            np.testing.assert_allclose(means(values, spans), expected, rtol=1e-12)
+    for count in (0, 1, 2, 40):
+        edges = np.cumsum(rng.integers(0, 3, 2 * count) + np.tile([0, 1], count))
+        spans = edges.reshape(-1, 2).astype(np.int32)
+        values, kept = rng.random(count, dtype=np.float32), rng.random(count) < 0.6
+        if count:
+            kept[-1] |= seed % 2 == 0  # a run that reaches the end
+        length = int(spans[-1, 1]) if count else 0
+        groups = joined(kept, spans)
+        found = [[spans[first, 0], spans[last - 1, 1]] for first, last in groups.tolist()]
+        assert found == runs(lay_out(kept, spans, length, nothing=False)).tolist()
+        track = lay_out(values, spans, length)
+        expected = [track[start:stop].astype(float).sum() for start, stop in found]
+        np.testing.assert_allclose(sums(values.astype(float) * lengths(spans), groups), expected, rtol=1e-12)
+
+
+def test_sums_of_empty_stretches_are_0():
+    values = np.array([1, 2, 4], dtype=np.int32)
+    found = sums(values, np.array([[0, 0], [0, 1], [1, 1], [1, 3], [3, 3]]))
+    assert (found.tolist(), found.dtype) == ([0, 1, 0, 6, 0], np.int32)
+    assert sums(values[:0], np.zeros((2, 2), dtype=np.int64)).tolist() == [0, 0]
 
 
 @pytest.mark.parametrize("seed", range(5))

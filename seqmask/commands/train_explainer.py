@@ -146,36 +146,8 @@ def train_explainer(options: ExplainerOptions, report: Report, say: Callable[[st
     say(f"{len(train)} training sequences, {len(val)} validation sequences")
     tracks = len(model.ranks.ranks) if options.mask_per_rank else 1
     explainer = Explainer.like(model.network, options.layers, tracks, options.target_area).to(device)
-    objective = ExplainerObjective(
-        explainer,
-        model.network,
-        operator,
-        options.target,
-        Terms(
-            form=options.form,
-            kind=options.necessity_kind,
-            necessity=options.necessity_weight,
-            area=options.area_weight,
-            variation=options.variation_weight,
-            bounds=options.bounds_weight,
-            area_budget=options.target_area,
-            sufficiency_bound=options.sufficiency_bound,
-            necessity_bound=options.necessity_bound,
-        ),
-        options.soft,
-        options.seed,
-        device,
-        options.named_share,
-        token_lengths(model.tokenizer, device),
-    )
-    scorer = Scorer.of(val, model, Engine(device), operator, frames=options.frames)
-    own = scorer.classes(scorer.logits())
-    reference = own if truth is None else truth[scorer.rows]
-    unlabelled: NDArray[np.bool_] = np.all(reference < 0, axis=0)
-    if unlabelled.any():
-        names = ", ".join(model.ranks.names[rank] for rank in np.flatnonzero(unlabelled))
-        say(f"{names}: the labels of the validation sequences name no class; the classifier's own count as right there")
-    validation = Validation(scorer, np.where(unlabelled, own, reference), Wanted(options.min_agreement))
+    objective = objective_of(options, explainer, model, operator, device)
+    validation = validation_of(options, model, operator, device, val, truth, say)
 
     def validate(step: int) -> None:
         if not is_main():
@@ -217,6 +189,54 @@ def train_explainer(options: ExplainerOptions, report: Report, say: Callable[[st
         return {}
     with finishing("explainer"):
         return finish(explainer, model, operator, validation, options, history, say)
+
+
+def objective_of(
+    options: ExplainerOptions, explainer: Explainer, model: ClassifierModel, operator: str, device: torch.device
+) -> ExplainerObjective:
+    """What drawn masks are trained for."""
+    return ExplainerObjective(
+        explainer,
+        model.network,
+        operator,
+        options.target,
+        Terms(
+            form=options.form,
+            kind=options.necessity_kind,
+            necessity=options.necessity_weight,
+            area=options.area_weight,
+            variation=options.variation_weight,
+            bounds=options.bounds_weight,
+            area_budget=options.target_area,
+            sufficiency_bound=options.sufficiency_bound,
+            necessity_bound=options.necessity_bound,
+        ),
+        options.soft,
+        options.seed,
+        device,
+        options.named_share,
+        token_lengths(model.tokenizer, device),
+    )
+
+
+def validation_of(
+    options: ExplainerOptions,
+    model: ClassifierModel,
+    operator: str,
+    device: torch.device,
+    val: Sequence[Record],
+    truth: NDArray[np.int64] | None,
+    say: Callable[[str], None],
+) -> Validation:
+    """What chooses among Explainers. truth (n, R): true classes of the records; the classifier's own count without."""
+    scorer = Scorer.of(val, model, Engine(device), operator, frames=options.frames)
+    own = scorer.classes(scorer.logits())
+    reference = own if truth is None else truth[scorer.rows]
+    unlabelled: NDArray[np.bool_] = np.all(reference < 0, axis=0)
+    if unlabelled.any():
+        names = ", ".join(model.ranks.names[rank] for rank in np.flatnonzero(unlabelled))
+        say(f"{names}: the labels of the validation sequences name no class; the classifier's own count as right there")
+    return Validation(scorer, np.where(unlabelled, own, reference), Wanted(options.min_agreement))
 
 
 def corpora(

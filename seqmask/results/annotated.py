@@ -72,14 +72,13 @@ class Annotated:
 class Track:
     """Importance along flat positions: values (S,) float32 of spans (S, 2) that are sorted and share no position.
 
-    Tokens where they do not overlap, which are a sixth of the nucleotides, else single nucleotides. weighed (S,)
-    float64: value times length in nt. kept (S,) bool: the value is at least tau. runs (m, 2): maximal stretches of kept
-    positions; means (m,) float64: of the importance in each.
+    Tokens where they do not overlap, which are a sixth of the nucleotides, else single nucleotides. kept (S,) bool: the
+    value is at least tau. runs (m, 2): maximal stretches of kept positions; means (m,) float64: of the importance in
+    each.
     """
 
     values: NDArray[np.float32]
     spans: Spans
-    weighed: NDArray[np.float64]
     kept: NDArray[np.bool_]
     runs: Spans
     means: NDArray[np.float64]
@@ -88,12 +87,11 @@ class Track:
     def of(cls, mask: NDArray[np.float32], tokens: Spans, length: int, tau: float) -> Track:
         """From the mask (T,) of tokens (T, 2), which may overlap, within [0, length)."""
         values, spans = disjoint(mask, tokens, length)
-        weighed = values.astype(np.float64) * lengths(spans)
         # In the precision of the mask: a token of 0.7 reaches a threshold of 0.7
         kept = values >= np.float32(tau)
         groups = joined(kept, spans)
         runs = np.stack([spans[groups[:, 0], 0], spans[groups[:, 1] - 1, 1]], axis=1)
-        return cls(values, spans, weighed, kept, runs, sums(weighed, groups) / lengths(runs))
+        return cls(values, spans, kept, runs, sums(values * lengths(spans).astype(np.float64), groups) / lengths(runs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +114,8 @@ def annotate(
 
     tau: a nucleotide is kept if its track is at least that. rank: index of the rank that names a shared mask, and whose
     own track is shown where each rank has one; the last, finest one by default. min_confidence: classes below are not
-    named. The result for a record does not depend on what else is in the batch. Memory is about 40 bytes a nucleotide;
-    all nt together must be below 2**31.
+    named. The result for a record does not depend on what else is in the batch. Memory is about 50 bytes a nucleotide
+    where tokens overlap, 10 where not; all nt together must be below 2**31.
     """
     if not isinstance(explanations, Explanations):
         explanations = Explanations.of(explanations)
@@ -151,7 +149,7 @@ def _summaries(track: Track, starts: NDArray[np.int64], ends: NDArray[np.int64])
             "covered": covered,
             "kept_count": kept_count,
             "kept_fraction": (kept_count / covered).astype(np.float32),
-            "mean_importance": (sums(track.weighed, groups) / covered).astype(np.float32),
+            "mean_importance": (sums(track.values * sizes.astype(np.float64), groups) / covered).astype(np.float32),
         }
 
 

@@ -30,12 +30,15 @@ def disjoint(values: NDArray[np.float32], spans: Spans, length: int) -> tuple[ND
         return values, spans
     # Differences at the two ends, summed up: O(n + length) for any overlap.
     starts, ends = spans.T
-    step = np.bincount(starts, values, length + 1) - np.bincount(ends, values, length + 1)
-    change = np.bincount(starts, minlength=length + 1) - np.bincount(ends, minlength=length + 1)
-    covering = np.cumsum(change[:length])
+    covering = np.cumsum(np.bincount(starts, minlength=length + 1) - np.bincount(ends, minlength=length + 1))[:length]
+    total = np.cumsum(np.bincount(starts, values, length + 1) - np.bincount(ends, values, length + 1))[:length]
     covered = np.flatnonzero(covering)
-    means = (np.cumsum(step[:length])[covered] / covering[covered]).astype(np.float32)
-    return means, np.stack([covered, covered + 1], axis=1).astype(np.int32)
+    if len(covered) < length:
+        total, covering = total[covered], covering[covered]
+    single = np.empty((len(covered), 2), dtype=np.int32)
+    single[:, 0] = covered
+    np.add(covered, 1, out=single[:, 1], casting="unsafe")
+    return np.divide(total, covering, out=total).astype(np.float32), single
 
 
 def lay_out(values: NDArray[Any], spans: Spans, length: int, nothing: Any = np.nan) -> NDArray[Any]:

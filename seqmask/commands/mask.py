@@ -37,10 +37,13 @@ from seqmask.version import version
 
 @dataclass(slots=True)
 class Tally:
-    """What went by in this run. nucleotides: of all records; share: of the input that so many records are, if known."""
+    """What went by in this run. nucleotides: of all records; repeated: the first name seen twice among records that
+    were explained together; share: of the input that so many records are, if known.
+    """
 
     statuses: Counter[Status] = field(default_factory=Counter)
     nucleotides: int = 0
+    repeated: str = ""
     share: Callable[[int], float | None] = lambda records: None
     began: float = field(default_factory=time.monotonic)
 
@@ -54,6 +57,10 @@ class Tally:
         counts = np.bincount(explanations.status).tolist()
         self.statuses.update({Status(status): count for status, count in enumerate(counts) if count})
         self.nucleotides += sum(len(record.sequence) for record in explanations.records)
+        names = [record.name for record in explanations.records]
+        # Within a pool: that finds mates of pairs and small files given twice, and no set of names grows with the input
+        if not self.repeated and len(set(names)) < len(names):
+            self.repeated = next(name for name, count in Counter(names).items() if count > 1)
 
     @property
     def seconds(self) -> float:
@@ -134,6 +141,11 @@ def mask(options: MaskOptions, say: Callable[[str], None], report: Callable[[Tal
     say(tally.summary)
     for line in remarks(outputs, ranks.names, options.min_confidence):
         say(line)
+    if tally.repeated:
+        say(
+            f"names come more than once, as {tally.repeated!r} does: BED and TSV can not tell such records apart; "
+            "their order does, and records/index of the HDF5 file"
+        )
     return tally
 
 

@@ -437,3 +437,14 @@ def test_ctrl_c(run: Run, few: Path, tiny_model: Path, tmp_path: Path, monkeypat
     done = run("mask", "-q", few, "-m", tiny_model, "-o", tmp_path / "x")
     assert (done.code, done.out, done.err.strip()) == (130, b"", "seqmask: error: interrupted")
     assert names(tmp_path) == []
+
+
+def test_a_name_that_comes_twice_is_told(run: Run, few: Path, tiny_model: Path) -> None:
+    """Mates of a pair share a name: every record keeps its row, and the run says that names do not tell them apart."""
+    done = run("mask", few, few, "-m", tiny_model, "--tsv", "-")
+    assert done.code == 0
+    given = ids(few.read_bytes())
+    assert [row["id"] for row in rows(done.text)] == given * 2
+    assert done.err.count("names come more than once") == 1
+    assert f"as {given[0]!r} does" in done.err
+    assert "more than once" not in run("mask", few, "-m", tiny_model, "--tsv", "-").err

@@ -82,7 +82,7 @@ class ExplainerOptions:
     bounds_weight: float = 0.0
     soft: bool = False  # soft products as in the paper instead of sampled binary masks
     mask_per_rank: bool = False
-    frames: int = 1  # k-mer frames that `mask` and `evaluate` read and average; more are slower and more accurate
+    frames: int = 1  # k-mer frames that `mask` and `evaluate` read and average; more depend less on where a read begins
     steps: int = 600  # training batches
     effects_share: float = 0.9  # of the steps that fit measured effects of single tokens; masks are drawn in the rest
     effect_tokens: int = 16  # measured in each crop

@@ -34,16 +34,19 @@ from seqmask.sequences.meter import Meter
 from seqmask.sequences.records import check_inputs, read
 from seqmask.version import version
 
+FIRST_NAMES = 1000
+
 
 @dataclass(slots=True)
 class Tally:
-    """What went by in this run. nucleotides: of all records; repeated: the first name seen twice among records that
-    were explained together; share: of the input that so many records are, if known.
+    """What went by in this run. nucleotides: of all records; repeated: a name that came twice, if one was found; share:
+    of the input that so many records are, if known.
     """
 
     statuses: Counter[Status] = field(default_factory=Counter)
     nucleotides: int = 0
     repeated: str = ""
+    first: set[str] = field(default_factory=set)  # names that later ones are held against
     share: Callable[[int], float | None] = lambda records: None
     began: float = field(default_factory=time.monotonic)
 
@@ -57,10 +60,18 @@ class Tally:
         counts = np.bincount(explanations.status).tolist()
         self.statuses.update({Status(status): count for status, count in enumerate(counts) if count})
         self.nucleotides += sum(len(record.sequence) for record in explanations.records)
-        names = [record.name for record in explanations.records]
-        # Within a pool: that finds mates of pairs and small files given twice, and no set of names grows with the input
-        if not self.repeated and len(set(names)) < len(names):
-            self.repeated = next(name for name, count in Counter(names).items() if count > 1)
+        if not self.repeated:
+            self._look_for_repeated([record.name for record in explanations.records])
+
+    def _look_for_repeated(self, names: list[str]) -> None:
+        """Among themselves and the first of the run: finds mates of pairs, in one file or two, and files given twice,
+        and no set of names grows with the input.
+        """
+        if len(set(names)) < len(names):
+            self.repeated = Counter(names).most_common(1)[0][0]
+        elif not self.first.isdisjoint(names):
+            self.repeated = next(name for name in names if name in self.first)
+        self.first.update(names[: max(FIRST_NAMES - len(self.first), 0)])
 
     @property
     def seconds(self) -> float:
@@ -143,8 +154,8 @@ def mask(options: MaskOptions, say: Callable[[str], None], report: Callable[[Tal
         say(line)
     if tally.repeated:
         say(
-            f"names come more than once, as {tally.repeated!r} does: BED and TSV can not tell such records apart; "
-            "their order does, and records/index of the HDF5 file"
+            f"names come more than once, as {tally.repeated!r} does: by name such records can not be told apart "
+            "(records/index of the HDF5 file numbers them)"
         )
     return tally
 

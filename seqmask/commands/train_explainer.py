@@ -92,7 +92,8 @@ class Validation:
     def centred(self, explainer: Explainer, step: int) -> list[Point]:
         """The points at CENTRE, of the Explainer that `measure` saw last, now that its masks were centred.
 
-        Its tokens have the order that they had, so only these points are measured; the others get new thresholds.
+        A shift of the logits leaves tokens in their order, so only these points are measured; the others get the
+        thresholds at which they keep as many tokens as before.
         """
         masks = self.scorer.masks(explainer)
         at_centre = frontier(self.scorer, masks, self.reference, [[CENTRE]] * explainer.tracks)
@@ -101,13 +102,10 @@ class Validation:
             before, now = (np.concatenate([mask[:, track] for mask in of]) for of in (self.masks, masks))
             ordered = np.sort(now)[::-1]
             moved = [float(ordered[np.count_nonzero(before >= np.float32(of["threshold"])) - 1]) for of in known]
-            # the chosen one is that at CENTRE
-            others = [
-                replace(Point.of(of), threshold=threshold)
-                for of, threshold in zip(known, moved, strict=True)
-                if of != self.log[-1]["chosen"][track]
-            ]
-            points.append([*others, *at_centre[track]])
+            chosen = known.index(self.log[-1]["chosen"][track])
+            of_track = [replace(Point.of(of), threshold=tau) for of, tau in zip(known, moved, strict=True)]
+            of_track[chosen] = at_centre[track][0]
+            points.append(of_track)
         return self._logged(step, [of[0] for of in at_centre], points)
 
     def _logged(self, step: int, chosen: list[Point], points: list[list[Point]]) -> list[Point]:
@@ -116,7 +114,7 @@ class Validation:
             {
                 "step": step,
                 "chosen": [asdict(point) for point in chosen],
-                "frontier": [[asdict(point) for point in sorted(of, key=lambda point: point.area)] for of in points],
+                "frontier": [[asdict(point) for point in of_track] for of_track in points],
             }
         )
         return chosen
@@ -324,6 +322,7 @@ def finish(
     validated = list(validation.log)
     if validation.weights is not None:  # none where an older checkpoint was resumed after its last step
         explainer.load_state_dict(validation.weights)
+    round_to_half(explainer)  # what is measured is what is stored; centring shifts the bias alone
     chosen = validation.measure(explainer, options.steps, AREAS)
     explainer.centre([point.threshold for point in chosen])
     round_to_half(explainer)

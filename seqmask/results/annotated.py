@@ -72,9 +72,9 @@ class Annotated:
 class Track:
     """Importance along flat positions: values (S,) float32 of spans (S, 2) that are sorted and share no position.
 
-    Tokens where they do not overlap, which are a sixth of the nucleotides, else single nucleotides. kept (S,) bool: the
-    value is at least tau. runs (m, 2): maximal stretches of kept positions; means (m,) float64: of the importance in
-    each.
+    Tokens where they do not overlap, which are a sixth of the nucleotides, else what lies between two edges. kept (S,)
+    bool: the value is at least tau. runs (m, 2): maximal stretches of kept positions; means (m,) float64: of the
+    importance in each.
     """
 
     values: NDArray[np.float32]
@@ -84,9 +84,8 @@ class Track:
     means: NDArray[np.float64]
 
     @classmethod
-    def of(cls, mask: NDArray[np.float32], tokens: Spans, length: int, tau: float) -> Track:
-        """From the mask (T,) of tokens (T, 2), which may overlap, within [0, length)."""
-        values, spans = disjoint(mask, tokens, length)
+    def of(cls, values: NDArray[np.float32], spans: Spans, tau: float) -> Track:
+        """From what `disjoint` gives of one column."""
         # In the precision of the mask: a token of 0.7 reaches a threshold of 0.7
         kept = values >= np.float32(tau)
         groups = joined(kept, spans)
@@ -124,7 +123,8 @@ def annotate(
     ends = np.cumsum(sizes)
     starts = ends - sizes
     placed = shift(explanations.spans, np.repeat(starts, explanations.token_counts))
-    tracks = [Track.of(column, placed, int(ends[-1]), tau) for column in explanations.mask.T]
+    values, pieces = disjoint(explanations.mask, placed, int(ends[-1]))
+    tracks = [Track.of(column, pieces, tau) for column in values]
     shown = min(rank, len(tracks) - 1)
     return Annotated(
         ranks=ranks,

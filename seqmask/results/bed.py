@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from seqmask.labels import Rank
 from seqmask.results.annotated import Annotated, Runs
 from seqmask.results.files import Writable
 from seqmask.results.predictions import UNCLASSIFIED, UNSURE
@@ -69,12 +71,20 @@ def _columns(batch: Annotated, runs: Runs, ranks: NDArray[np.int64]) -> list[lis
 
 def _names(batch: Annotated) -> tuple[Table, NDArray[np.int64]]:
     """`rank:taxon` of all classes of all ranks, and which of them (n, R) names the runs of each record and rank."""
-    names: list[str] = []
+    names: list[Table] = []
+    begin = 0
     # A class that was asked for is named whatever its confidence
     unsure = (batch.named == UNSURE) & (batch.explained == batch.predicted.classes)
     places = np.where(unsure, UNSURE, batch.explained)
     for column, rank in enumerate(batch.ranks.ranks):
-        of_rank = [*(bed_name(f"{rank.name}:{name}") for name in (*rank.classes, UNCLASSIFIED)), ""]
-        places[:, column] = len(names) + places[:, column] % len(of_rank)  # unknown and UNSURE count from the end
-        names += of_rank
-    return table_of(names), places
+        of_rank = _taxa(rank)
+        places[:, column] = begin + places[:, column] % len(of_rank)  # unknown and UNSURE count from the end
+        begin += len(of_rank)
+        names.append(of_rank)
+    return np.concatenate(names), places
+
+
+@cache
+def _taxa(rank: Rank) -> Table:
+    """`rank:taxon` of every class, of UNSURE and, empty, of unknown."""
+    return table_of((*(bed_name(f"{rank.name}:{name}") for name in (*rank.classes, UNCLASSIFIED)), ""))

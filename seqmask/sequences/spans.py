@@ -15,30 +15,35 @@ def spread(values: NDArray[np.float32], spans: Spans, length: int) -> NDArray[np
 
     values (n,), spans (n, 2) within [0, length). Returns (length,) float32, NaN where nothing covers.
     """
-    return lay_out(*disjoint(values, spans, length), length)
+    found, pieces = disjoint(values[:, None], spans, length)
+    return lay_out(found[0], pieces, length)
 
 
 def disjoint(values: NDArray[np.float32], spans: Spans, length: int) -> tuple[NDArray[np.float32], Spans]:
-    """What `spread` gives, as spans that are sorted and share no nucleotide: their values (m,) float32 and they (m, 2).
+    """What `spread` gives, of G columns of values (n, G): as values (G, m) float32 of spans (m, 2) that are sorted and
+    share no nucleotide.
 
-    Those given, where they are so already; otherwise each covered nucleotide on its own.
+    The spans are those given, where they are so already; otherwise what lies between two neighbouring edges of any.
     """
     # Sums of multiples of 2**-40 are exact in float64: no drift along a contig, and several sequences side by side give
     # the same bits as each alone. In [0, 1] only values below 1e-5 change, by less than 1e-12.
-    values = np.rint(values * np.float32(2**40)) * np.float32(2**-40)
+    columns = np.rint(values.T * np.float32(2**40)) * np.float32(2**-40)
     if (spans[1:, 0] >= spans[:-1, 1]).all():
-        return values, spans
-    # Differences at the two ends, summed up: O(n + length) for any overlap.
-    starts, ends = spans.T
-    covering = np.cumsum(np.bincount(starts, minlength=length + 1) - np.bincount(ends, minlength=length + 1))[:length]
-    total = np.cumsum(np.bincount(starts, values, length + 1) - np.bincount(ends, values, length + 1))[:length]
+        return columns, spans
+    marked = np.zeros(length + 1, dtype=bool)
+    marked[spans.ravel()] = True
+    edges = np.flatnonzero(marked).astype(np.int32)
+    # Differences at the edges, summed up: linear in n for any overlap
+    starts, ends = (np.cumsum(marked, dtype=np.int32) - 1)[spans].T.astype(np.int64)
+    covering = np.cumsum(np.bincount(starts, minlength=len(edges)) - np.bincount(ends, minlength=len(edges)))
     covered = np.flatnonzero(covering)
-    if len(covered) < length:
-        total, covering = total[covered], covering[covered]
-    single = np.empty((len(covered), 2), dtype=np.int32)
-    single[:, 0] = covered
-    np.add(covered, 1, out=single[:, 1], casting="unsafe")
-    return np.divide(total, covering, out=total).astype(np.float32), single
+    covering = covering[covered]
+    found = np.empty((len(columns), len(covered)), dtype=np.float32)
+    for column, mean in zip(columns, found, strict=True):
+        total = np.bincount(starts, column, len(edges))
+        total -= np.bincount(ends, column, len(edges))
+        np.divide(np.cumsum(total)[covered], covering, out=mean, casting="unsafe")
+    return found, np.stack([edges[covered], edges[covered + 1]], axis=1)
 
 
 def lay_out(values: NDArray[Any], spans: Spans, length: int, nothing: Any = np.nan) -> NDArray[Any]:

@@ -21,6 +21,7 @@ from xopen import xopen
 
 from seqmask.cli import app as cli
 from seqmask.commands import mask as command
+from seqmask.inference import explain
 from seqmask.models import bundled
 from seqmask.models.checkpoint import load_model
 
@@ -439,8 +440,12 @@ def test_ctrl_c(run: Run, few: Path, tiny_model: Path, tmp_path: Path, monkeypat
     assert names(tmp_path) == []
 
 
-def test_a_name_that_comes_twice_is_told(run: Run, few: Path, tiny_model: Path) -> None:
+@pytest.mark.parametrize("pool", [1, 5, 4096])
+def test_a_name_that_comes_twice_is_told(
+    run: Run, few: Path, tiny_model: Path, pool: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Mates of a pair share a name: every record keeps its row, and the run says that names do not tell them apart."""
+    monkeypatch.setattr(explain, "POOL_WINDOWS", pool)
     done = run("mask", few, few, "-m", tiny_model, "--tsv", "-")
     assert done.code == 0
     given = ids(few.read_bytes())

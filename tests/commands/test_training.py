@@ -159,7 +159,11 @@ class TestExplainer:
         assert [point["ranks"] for point in chosen] == ([[0], [1], [2]] if tracks == 3 else [[0, 1, 2]])
         self.check_masks(model, data, chosen)
         assert all(point["area"] < 0.55 for point in chosen)
-        for track, point in zip(report["validation"][-1]["frontier"], chosen, strict=True):
+        known, centred = (entry["frontier"] for entry in report["validation"][-2:])
+        for old, track, point in zip(known, centred, chosen, strict=True):
+            assert len(track) == len(old)
+            for one, other in zip(old, track, strict=True):
+                assert other == point or other == one | {"threshold": other["threshold"]}
             self.check_masks(model, data, track)
             assert point in track
             assert [of["area"] for of in track] == sorted(of["area"] for of in track)

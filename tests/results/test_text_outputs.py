@@ -188,13 +188,19 @@ def test_confidences_by_hand(ranks: Ranks) -> None:
             assert confidence[at][rank] == pytest.approx(share.max() / share.sum())
 
 
+@pytest.mark.parametrize("overlap", [True, False])
 @pytest.mark.parametrize("tracks", [1, 2])
 @pytest.mark.parametrize("seed", range(5))
-def test_against_a_slow_oracle(seed: int, tracks: int, at_random: AtRandom, ranks: Ranks) -> None:
-    """Nucleotide by nucleotide, in plain Python."""
+def test_against_a_slow_oracle(seed: int, tracks: int, overlap: bool, at_random: AtRandom, ranks: Ranks) -> None:
+    """Nucleotide by nucleotide, in plain Python; of tokens that overlap, and of those that never do."""
     tau = [0.5, 0.1, 0.0, 0.9, 1.0][seed]
-    items = at_random(seed, 60, tracks)
+    items = at_random(seed, 60 if overlap else 300, tracks)
+    if not overlap:
+        items = [item for item in items if (item.spans[1:, 0] >= item.spans[:-1, 1]).all()]
     batch = annotate(items, ranks, tau)
+    as_they_are = len(batch.tracks[0].values) == sum(len(item.spans) for item in items)
+    assert as_they_are != overlap
+    assert sum(len(item.spans) > 1 for item in items) > 5
     sequences, lines = [], []
     for row, item in enumerate(items):
         track = [slow_track(item, column) for column in range(tracks)]

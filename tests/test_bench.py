@@ -56,3 +56,27 @@ def test_the_document_explains_each_row() -> None:
     document = (ROOT / "benchmarks" / "README.md").read_text()
     assert len(listed) == 12
     assert [name for name in listed if f"| `{name}` |" not in document] == []
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no system call for it here")
+def test_one_core_is_one_core() -> None:
+    """Threads that are started within are on it, too; afterwards all cores are there again."""
+    script = """
+import os, threading
+from speed.measure import one_core
+def cores():
+    found.append(len(os.sched_getaffinity(0)))
+found = []
+cores()
+with one_core():
+    cores()
+    thread = threading.Thread(target=cores)
+    thread.start()
+    thread.join()
+cores()
+print(*found)
+"""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "benchmarks")])}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment)
+    before, *within, after = map(int, done.stdout.split())
+    assert (within, before) == ([1, 1], after), done.stderr

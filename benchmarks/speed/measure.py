@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,22 @@ def figure(
     name: str, values: Sequence[float], bar: float | None = None, least: bool = True, unit: str = "x", **detail: Any
 ) -> Figure:
     return Figure(name, statistics.median(values), min(values), max(values), bar, least, unit, detail)
+
+
+@contextlib.contextmanager
+def one_core() -> Iterator[None]:
+    """This thread, and those that it starts, on one core, where the system can do that: a thread that moves to another
+    core takes its caches anew, which CPU time counts.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(cores)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
 
 
 def timed(run: Callable[[], Any]) -> Timing:

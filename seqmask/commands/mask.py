@@ -39,16 +39,16 @@ FIRST_NAMES = 1000
 
 @dataclass(slots=True)
 class Tally:
-    """What went by in this run. nucleotides: of all records; repeated: a name that came twice, if one was found; share:
-    of the input that so many records are, if known.
+    """What went by in this run. nucleotides: of all records; share: of the input that so many records are, if known;
+    repeated: a name that came twice, if one was found.
     """
 
     statuses: Counter[Status] = field(default_factory=Counter)
     nucleotides: int = 0
-    repeated: str = ""
-    first: set[str] = field(default_factory=set)  # names that later ones are held against
     share: Callable[[int], float | None] = lambda records: None
     began: float = field(default_factory=time.monotonic)
+    repeated: str = ""
+    first: set[str] = field(default_factory=set)  # names that later ones are held against
 
     @property
     def records(self) -> int:

@@ -56,15 +56,15 @@ def _columns(batch: Annotated, runs: Runs, ranks: NDArray[np.int64]) -> list[lis
     chroms = table_of(record.name for record in batch.explanations.records)
     scores = np.clip(np.rint(runs.means * SCORE_MAX), 0, SCORE_MAX).astype(np.int64)
     names, places = _names(batch)
-    starts, ends = runs.spans.T
+    starts, ends = integers(runs.spans[:, 0], "\t", "\t"), integers(runs.spans[:, 1], after="\t")
     return [
         chroms[runs.records].tolist(),
-        integers(starts, "\t", "\t"),
-        integers(ends, after="\t"),
+        starts,
+        ends,
         names[places[runs.records, ranks]].tolist(),
         SCORES[scores].tolist(),
-        integers(starts, "\t", "\t"),
-        integers(ends, after="\t"),
+        starts,
+        ends,
         ITEM_RGB[scores].tolist(),
     ]
 

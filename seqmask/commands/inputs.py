@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from seqmask.errors import InputError, UsageError
 from seqmask.labels import LabelTable, Ranks, read_labels
+from seqmask.results.files import refuse_option
 from seqmask.sequences.records import Record, check_nucleotides, read
 from seqmask.sequences.source import STDIN
 from seqmask.training.dataset import CropLaw
@@ -129,6 +130,7 @@ def prepare_output(directory: Path, force: bool, resume: bool) -> None:
     """
     if not is_main():
         return
+    refuse_option(str(directory))
     if directory.exists() and not directory.is_dir():
         raise UsageError(f"{directory}: is a file; give a directory")
     if directory.exists() and any(directory.iterdir()) and not (force or resume):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -13,6 +14,8 @@ import torch
 from seqmask.config import Compute
 from seqmask.errors import SeqmaskError, UsageError
 from seqmask.inference.batches import CPU_CACHE, CPU_TOKENS, GPU_TOKENS
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -46,6 +49,18 @@ def set_threads(threads: int) -> None:
     """CPU threads of torch; 0 leaves its choice (all cores, or OMP_NUM_THREADS)."""
     if threads > 0:
         torch.set_num_threads(threads)
+
+
+def keep_freed_memory() -> None:
+    """Have the C library's malloc keep what is freed: for training, where each step allocates anew what the last freed.
+
+    glibc returns large arrays to the system at once, and every page that it gets back is a fault: half of the time of a
+    bag of k-mers. The most that was ever needed stays taken. Other C libraries are left as they are.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    if mallopt is not None:
+        for parameter in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD):
+            mallopt(parameter, 2**31 - 1)
 
 
 def resolve_precision(name: str, device: torch.device) -> str:

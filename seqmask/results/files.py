@@ -76,6 +76,7 @@ def _check_target(path: str, force: bool) -> None:
     if descriptor is not None:
         _check_descriptor(path, descriptor)
         return
+    refuse_option(path)
     if os.path.isdir(path) or path.endswith("/"):
         raise UsageError(f"{path} is a directory; give the output a file name")
     if is_straight(path):
@@ -87,6 +88,12 @@ def _check_target(path: str, force: bool) -> None:
         raise InputError(path, f"the directory {parent} does not exist", remedy="create it first")
     if not os.access(parent, os.W_OK | os.X_OK):
         raise InputError(path, f"the directory {parent} is not writable")
+
+
+def refuse_option(path: str) -> None:
+    """UsageError for the name of an output that looks like an option: with `--bed -f` the name is missing."""
+    if path.startswith("-"):
+        raise UsageError(f"an output is named {path}, as if it were an option; give it a name of its own")
 
 
 def _check_descriptor(path: str, descriptor: int) -> None:

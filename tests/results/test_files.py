@@ -175,6 +175,9 @@ def test_refusals_come_before_the_work(tmp_path: Path) -> None:
             check_targets([folder], force=True)
     with pytest.raises(UsageError, match="empty name"):
         check_targets([""], force=True)
+    with pytest.raises(UsageError, match="named -f, as if it were an option"):
+        check_targets([Path("-f")], force=True)
+    check_targets(["-"], force=True)
     assert names(tmp_path) == ["old"]
 
 

@@ -152,6 +152,19 @@ def objective(tracks: int, share: float = 1.0, **changes: Any) -> EffectsThenMas
     return EffectsThenMasks(masks, share, tokens=8)
 
 
+def test_effects_are_measured_in_the_precision_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And bf16 tells tokens apart as fp32 does, though an effect is a small difference of large numbers."""
+    seen: list[Tensor] = []
+    monkeypatch.setattr(module, "effects", lambda *args: seen.append(effects(*args)) or seen[-1])
+    of = objective(2)
+    of.loss(batch_of(0), 0.0)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        of.loss(batch_of(0), 0.0)
+    exact, fast = (values.flatten().numpy() for values in seen)
+    assert not np.array_equal(exact, fast)
+    assert np.corrcoef(exact, fast)[0, 1] > 0.99
+
+
 def correlation(of: EffectsThenMasks, step: int) -> float:
     """Of keep-logits and the effects of every token, mean over sequences and tracks."""
     batch = batch_of(step)

@@ -245,6 +245,8 @@ REFUSED: list[tuple[str, tuple[object, ...], str]] = [
     ("train-classifier", ("--size", "huge"), "--size huge: expected one of tiny, mini, wide, small, base"),
     ("train-classifier", ("--operator", "zero"), "--operator zero: expected one of scale, blend, gate"),
     ("train-classifier", ("--min-crop", 200), "--min-crop 200: expected at most 192 nt, the longest window"),
+    ("train-explainer", ("-o", "-f"), "an output is named -f, as if it were an option"),
+    ("train-classifier", ("-o", "-f"), "an output is named -f, as if it were an option"),
 ]
 
 

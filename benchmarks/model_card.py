@@ -224,6 +224,13 @@ def training(model: Model, reports: Reports) -> list[str]:
         parts.append(
             wrap(f"Confidences were scaled on split `val`, the temperatures folded into the weights: {found}.")
         )
+    if balanced := ours["options"].get("balanced_ranks"):
+        parts.append(
+            wrap(
+                f"At {', '.join(balanced)} the classes count alike, however many training sequences each has "
+                "(`--balanced-ranks`)."
+            )
+        )
     judges = sorted({report["judge_sha256"] for report in reports.evaluations if report["judge_sha256"]})
     if judges:
         parts.append("Judge of the masks, which does not ship: classifier " + ", ".join(f"`{d}`" for d in judges) + ".")

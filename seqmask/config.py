@@ -50,6 +50,7 @@ class ClassifierOptions:
     bag_learning_rate: float = 3e-2
     weight_decay: float = 0.01
     label_smoothing: float = 0.0  # share of each target that is spread over all classes of its rank
+    balanced_ranks: tuple[str, ...] = ()  # ranks whose classes count alike, however many sequences each has in training
     masked_share: float = 0.5  # share of the batches that are randomly masked
     checkpoint_minutes: float = 5.0
     resume: bool = False

@@ -105,6 +105,13 @@ def train_classifier(
         float,
         typer.Option(min=0, max=0.5, help="Share of each target spread over all classes.", rich_help_panel="Training"),
     ] = DEFAULTS.label_smoothing,
+    balanced_ranks: Annotated[
+        str,
+        typer.Option(
+            help="Ranks whose classes count alike, however many training sequences each has, comma-separated.",
+            rich_help_panel="Training",
+        ),
+    ] = ",".join(DEFAULTS.balanced_ranks),
     masked_share: Annotated[
         float, typer.Option(min=0, max=1, help="Share of randomly masked batches.", rich_help_panel="Training")
     ] = DEFAULTS.masked_share,
@@ -126,7 +133,12 @@ def train_classifier(
 
     Example: seqmask train-classifier genomes.fasta.gz -l genomes.tsv.gz --ranks superkingdom,phylum,genus -o classifier
     """
-    options = build(ClassifierOptions, locals(), ranks=names(ranks))
+    options = build(
+        ClassifierOptions,
+        locals(),
+        ranks=names(ranks),
+        balanced_ranks=names(balanced_ranks) if balanced_ranks else (),
+    )
 
     def run() -> None:
         from seqmask.commands.train_classifier import train_classifier as command

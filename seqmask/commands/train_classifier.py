@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from seqmask.commands.inputs import (
     CHECKPOINTS,
@@ -35,7 +36,7 @@ from seqmask.sequences.bpe import BpeTokenizer
 from seqmask.sequences.tokenizer import KINDS, Tokenizer
 from seqmask.sequences.tokens import KmerTokenizer
 from seqmask.training.bag import Bag, BagObjective, bag_batches, start_as_bag
-from seqmask.training.calibration import fold, temperatures
+from seqmask.training.calibration import balance, fold, log_shares, temperatures
 from seqmask.training.dataset import Corpus, CropLaw, batches
 from seqmask.training.fit import Checkpoints, Schedule, finishing, fit
 from seqmask.training.objectives import ClassifierObjective
@@ -53,6 +54,8 @@ def train_classifier(options: ClassifierOptions, report: Report, say: Say) -> di
     one_of("--size", options.size, SIZES)
     one_of("--operator", options.operator, OPERATORS)
     one_of("--tokenizer", options.tokenizer, KINDS)
+    for rank in options.balanced_ranks:
+        one_of("--balanced-ranks", rank, options.ranks)
     by_kmers = options.tokenizer == "kmer"
     crossing = options.k if by_kmers and options.crossing and options.k == options.stride > 1 else 0
     if options.canonical and not crossing:
@@ -117,7 +120,7 @@ def train_classifier(options: ClassifierOptions, report: Report, say: Say) -> di
     if not is_main():
         return {}
     with finishing("classifier"):
-        result = finish(network, tokenizer, ranks, labelled, options, history, say)
+        result = finish(network, tokenizer, ranks, labelled, corpus.targets, options, history, say)
     for stored in (checkpoints, of_bag):
         stored.remove()
     return result
@@ -128,13 +131,17 @@ def finish(
     tokenizer: Tokenizer,
     ranks: Ranks,
     labelled: Labelled,
+    targets: NDArray[np.int64],
     options: ClassifierOptions,
     history: list[dict[str, float]],
     say: Say,
 ) -> dict[str, Any]:
-    """Calibrate, store and score what was trained: the report."""
+    """Calibrate, balance, store and score what was trained on targets (n, R): the report."""
     round_to_half(network)
     settled = calibrate(network.eval(), tokenizer, ranks, labelled, options.seed)
+    for rank in options.balanced_ranks:
+        ordinal = ranks.names.index(rank)
+        balance(network.head, ranks.slices[ordinal], log_shares(targets[:, ordinal]))
     round_to_half(network)
     settings = {
         "seqmask_version": version(),

@@ -1,4 +1,4 @@
-"""Temperature scaling: confidences that can be read as probabilities."""
+"""Confidences that can be read as probabilities: temperature scaling, and the class frequencies taken out of them."""
 
 from __future__ import annotations
 
@@ -51,3 +51,24 @@ def fold(head: nn.Linear, slices: Sequence[slice], found: NDArray[np.float64]) -
         for columns, temperature in zip(slices, found.tolist(), strict=True):
             head.weight[columns] /= temperature
             head.bias[columns] /= temperature
+
+
+def log_shares(targets: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Logarithm of each class's share (C_r,) of the known targets (n,) of one rank, -1 = unknown.
+
+    Classes are 0 to C_r - 1, each with a target.
+    """
+    counts = np.bincount(targets[targets >= 0])
+    found: NDArray[np.float64] = np.log(counts / counts.sum())
+    return found
+
+
+def balance(head: nn.Linear, columns: slice, shares: NDArray[np.float64]) -> None:
+    """Take the training frequencies of one rank's classes out of its logits, in the head itself.
+
+    shares (C_r,): as of `log_shares`. By Bayes' rule the posterior over the prior of training is what classes of equal
+    prior would have (Saerens et al. 2002; post-hoc logit adjustment with tau = 1, Menon et al. 2021, arXiv 2007.07314).
+    Temperature scaling comes first: only a posterior can be divided by its prior.
+    """
+    with torch.no_grad():
+        head.bias[columns] -= torch.from_numpy(shares).to(head.bias)

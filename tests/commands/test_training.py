@@ -400,6 +400,30 @@ class TestResume:
 
 
 class TestClassifier:
+    def test_balanced_ranks(self, run: Run, data: tuple[Path, Path], classifier: Path, tmp_path: Path) -> None:
+        """Nothing changes but the biases of that rank: by the logarithm of the shares in `train`, rounded to half."""
+        done = classify(run, data, tmp_path / "balanced", "--balanced-ranks", "phylum")
+        assert done.code == 0, done.err
+        plain, balanced = load_classifier(classifier), load_classifier(tmp_path / "balanced")
+        assert balanced.settings["options"]["balanced_ranks"] == ["phylum"]
+        before, after = plain.network.state_dict(), balanced.network.state_dict()
+        lost = before.pop("head.bias") - after.pop("head.bias")
+        assert all(before[name].equal(after[name]) for name in before)
+        phylum = plain.ranks.slices[plain.ranks.names.index("phylum")]
+        rows = [line.split("\t") for line in data[1].read_text().splitlines()]
+        at = rows[0].index("phylum")
+        taxa = [row[at] for row in rows[1:] if row[-1] == "train"]
+        counts = np.array([taxa.count(taxon) for taxon in plain.ranks.ranks[1].classes])
+        assert lost[phylum].numpy() == pytest.approx(np.log(counts / counts.sum()), abs=2e-3)
+        lost[phylum] = 0
+        assert not lost.any()
+
+    def test_an_unknown_rank_is_not_balanced(self, run: Run, data: tuple[Path, Path], tmp_path: Path) -> None:
+        done = classify(run, data, tmp_path / "balanced", "--balanced-ranks", "phylum,family")
+        assert done.code == 2
+        assert "--balanced-ranks family: expected one of superkingdom, phylum, genus" in done.err
+        assert not (tmp_path / "balanced").exists()
+
     @pytest.mark.parametrize(
         ("part", "at", "left"),
         [("bag of k-mers", 3, ["bag.safetensors"]), ("classifier", 2, ["bag.safetensors", "checkpoint.safetensors"])],

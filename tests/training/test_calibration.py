@@ -1,4 +1,4 @@
-"""Temperature scaling: by hand, on an overconfident toy, and folded into a head."""
+"""Temperature scaling by hand, on an overconfident toy, and folded into a head; class frequencies taken out of one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from seqmask.evaluation.metrics import expected_calibration_error, softmax
-from seqmask.training.calibration import COLDEST, HOTTEST, fold, temperatures
+from seqmask.training.calibration import COLDEST, HOTTEST, balance, fold, log_shares, temperatures
 
 Logits = NDArray[np.float32]
 TWO = (slice(0, 2),)
@@ -108,3 +108,23 @@ def test_a_folded_head_needs_no_more() -> None:
     assert found[0] > 1.5
     fold(head, (slice(0, 4),), found)
     assert temperatures(head(states).detach().numpy(), targets, (slice(0, 4),))[0] == pytest.approx(1, abs=1e-3)
+
+
+def test_shares_by_hand() -> None:
+    """Unknown ones count for no class."""
+    assert np.exp(log_shares(np.array([0, 0, -1, 0, 1, -1]))) == pytest.approx([0.75, 0.25])
+
+
+def test_balancing_divides_the_posterior_by_the_prior() -> None:
+    """Two kinds of a sequence: P(x1 | a) = .6, P(x1 | b) = .1; priors .2 and .8. Balanced: .6 / .7 and .4 / 1.3."""
+    head = torch.nn.Linear(2, 4)
+    joint = np.array([[0.2 * 0.6, 0.8 * 0.1], [0.2 * 0.4, 0.8 * 0.9]])
+    with torch.no_grad():
+        head.bias.zero_()
+        head.weight.copy_(torch.from_numpy(np.log(np.hstack([joint, joint])).T))  # up to a constant, log P(class | x)
+    before = head(torch.eye(2))
+    assert before[:, :2].softmax(dim=1)[:, 0].tolist() == pytest.approx([0.12 / 0.2, 0.08 / 0.8])
+    balance(head, slice(2, 4), log_shares(np.repeat([0, 1], [20, 80])))
+    after = head(torch.eye(2))
+    assert torch.equal(after[:, :2], before[:, :2]), "the other rank stays"
+    assert after[:, 2:].softmax(dim=1)[:, 0].tolist() == pytest.approx([0.6 / 0.7, 0.4 / 1.3])

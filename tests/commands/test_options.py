@@ -31,6 +31,7 @@ NOT_OFFERED = {("ClassifierOptions", "batch_size"), ("ExplainerOptions", "batch_
 # Text to a tuple; several options to one; nothing to stdin
 TRANSLATED = {
     ("ClassifierOptions", "ranks"),
+    ("ClassifierOptions", "balanced_ranks"),
     ("MaskOptions", "reads"),
     ("SimulateOptions", "ranks"),
     ("SimulateOptions", "background"),

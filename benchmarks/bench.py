@@ -63,7 +63,9 @@ def main() -> None:
     line = "{:9} {:34} {:>12} {:>19} {:>12}  {}".format
     print(line("row", "figure", "median", "range", "bar", ""), flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        settings = Settings(options.clock, options.rounds, threads, options.quick, options.device, Path(folder))
+        settings = Settings(
+            options.clock, options.rounds, threads, options.quick, options.device, Path(folder), options.sequences
+        )
         for name in options.rows:
             began = time.monotonic()
             figures = row(name)(settings)
@@ -116,6 +118,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="of ratios; cpu on a busy machine")
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0 = all cores that this process may use")
     parser.add_argument("--device", default="cuda", help="of the row gpu")
+    parser.add_argument("--sequences", type=int, default=0, help="of the row gpu, its bars in proportion; 0 = all")
     parser.add_argument("--quick", action="store_true", help="tiny inputs: shows that it runs, measures nothing")
     options = parser.parse_args()
     if options.list:

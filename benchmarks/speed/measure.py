@@ -28,7 +28,9 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the rows are run with. clock: wall or cpu, which ratios are taken of; quick: small enough for a test."""
+    """What the rows are run with. clock: wall or cpu, which ratios are taken of; quick: small enough for a test;
+    sequences: of the row gpu, 0 = all.
+    """
 
     clock: str
     rounds: int
@@ -36,6 +38,7 @@ class Settings:
     quick: bool
     device: str
     folder: Path
+    sequences: int = 0
 
     def of(self, usual: int, quick: int) -> int:
         return quick if self.quick else usual

@@ -24,6 +24,7 @@ from seqmask.inference.engine import Engine
 from seqmask.inference.explain import explain_pool, pooled
 from seqmask.inference.stages import Stages
 from seqmask.labels import UNKNOWN
+from seqmask.models.bert import Bert
 from seqmask.models.bundled import resolve
 from seqmask.models.checkpoint import Model, load_model
 from seqmask.results.journal import complete
@@ -111,6 +112,8 @@ def mask(options: MaskOptions, say: Callable[[str], None], report: Callable[[Tal
     part = part_of(options.shard, reads) if options.shard else None
     directory = resolve(options.model)
     model, engine = load(directory, options.compute)
+    if engine.device.type == "cuda" and engine.precision == "bf16":
+        lower(model)
     tau = model.threshold if options.threshold is None else options.threshold
     ranks = model.classifier.ranks
     named = named_classes(options.target, ranks)
@@ -207,6 +210,15 @@ def load(directory: Any, compute: Compute) -> tuple[Model, Engine]:
     model.classifier.network.to(device)
     model.explainer.to(device)
     return model, Engine(device, precision, token_budget(device, model.classifier.network.config), compute.batch_size)
+
+
+def lower(model: Model) -> None:
+    """Hold the encoders in bfloat16; heads and masks stay in float32. Other encoders than ours are left to autocast:
+    they keep buffers, such as rotary frequencies, that would lose what they are for.
+    """
+    for encoder in (model.classifier.network.encoder, model.explainer.encoder):
+        if isinstance(encoder, Bert):
+            encoder.lower()
 
 
 def metadata(

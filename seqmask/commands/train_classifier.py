@@ -35,6 +35,7 @@ from seqmask.progress import Report
 from seqmask.sequences.bpe import BpeTokenizer
 from seqmask.sequences.tokenizer import KINDS, Tokenizer
 from seqmask.sequences.tokens import KmerTokenizer
+from seqmask.training.ahead import workers_for
 from seqmask.training.bag import Bag, BagObjective, bag_batches, start_as_bag
 from seqmask.training.calibration import balance, fold, log_shares, temperatures
 from seqmask.training.dataset import Corpus, CropLaw, batches
@@ -108,7 +109,16 @@ def train_classifier(options: ClassifierOptions, report: Report, say: Say) -> di
         train_bag(network, corpus, tokenizer, law, options, device, of_bag, report)
     history = fit(
         ClassifierObjective(network, options.masked_share, options.seed, device, options.label_smoothing),
-        lambda first: batches(corpus, tokenizer, law, options.max_tokens, options.batch_tokens, options.seed, first),
+        lambda first: batches(
+            corpus,
+            tokenizer,
+            law,
+            options.max_tokens,
+            options.batch_tokens,
+            options.seed,
+            first,
+            workers_for(device),
+        ),
         Schedule(options.steps, options.learning_rate, options.weight_decay),
         name="classifier",
         size=lambda batch: len(batch.ids),
@@ -176,7 +186,7 @@ def train_bag(
     steps = max(round(options.bag_epochs * len(corpus) / size), 1)
     fit(
         BagObjective(bag, network.sizes, options.label_smoothing),
-        bag_batches(corpus, tokenizer, law, size, options.seed, device, 0 if crossing else steps),
+        bag_batches(corpus, tokenizer, law, size, options.seed, device, 0 if crossing else steps, workers_for(device)),
         Schedule(steps, options.bag_learning_rate, options.weight_decay),
         name="bag of k-mers",
         rates=bag.rate,

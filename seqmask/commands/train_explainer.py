@@ -40,6 +40,7 @@ from seqmask.results.curves import draw
 from seqmask.sequences.records import Record
 from seqmask.sequences.tokenizer import Tokenizer
 from seqmask.sequences.tokens import KmerTokenizer
+from seqmask.training.ahead import workers_for
 from seqmask.training.dataset import Corpus, batches
 from seqmask.training.effects import EffectsThenMasks
 from seqmask.training.fit import Checkpoints, Schedule, finishing, fit
@@ -155,7 +156,9 @@ def train_explainer(options: ExplainerOptions, report: Report, say: Callable[[st
 
     def stream(first: int) -> Any:
         most = model.network.max_tokens
-        return batches(train, model.tokenizer, law, most, options.batch_tokens, options.seed, first)
+        return batches(
+            train, model.tokenizer, law, most, options.batch_tokens, options.seed, first, workers_for(device)
+        )
 
     steps = options.steps
     checkpoints = Checkpoints(

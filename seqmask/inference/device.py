@@ -123,4 +123,6 @@ def options_of(compute: Compute) -> tuple[torch.device, str]:
     """Apply threads, choose device and precision."""
     set_threads(compute.threads)
     device = choose_device(compute.device)
+    if device.type == "cuda":  # cuDNN's attention is built anew, for tens of milliseconds, for every length of a batch
+        torch.backends.cuda.enable_cudnn_sdp(False)
     return device, resolve_precision(compute.precision, device)

@@ -6,6 +6,7 @@ none beyond torch's own. Tests hold the two together bit by bit.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -68,14 +69,22 @@ class SelfAttention(nn.Module):
         if width % self.heads:
             raise ValueError(f"hidden_size {width} is no multiple of num_attention_heads {self.heads}")
         self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
+        self.joined: tuple[Tensor, Tensor] | None = None
         self.dropout = config["attention_probs_dropout_prob"]
+
+    def join(self) -> None:
+        """Make one product of the three, for inference: narrow ones wait for memory."""
+        parts = self.query, self.key, self.value
+        weight, bias = (torch.cat([getattr(part, name).detach() for part in parts]) for name in ("weight", "bias"))
+        self.joined = weight, bias
 
     def forward(self, states: Tensor, mask: Tensor | None) -> Tensor:
         """New states (B, T, D). mask (B, 1, T, T): bool, True = attend, or added to the logits; None = all."""
-        query, key, value = (
-            part(states).view(*states.shape[:2], self.heads, -1).transpose(1, 2)
-            for part in (self.query, self.key, self.value)
-        )
+        if self.joined is None:
+            parts = [part(states) for part in (self.query, self.key, self.value)]
+        else:
+            parts = list(F.linear(states, *self.joined).chunk(3, dim=-1))
+        query, key, value = (part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in parts)
         in_bf16 = query.dtype == torch.bfloat16 and query.device.type == "cpu" and not torch.is_grad_enabled()
         if in_bf16 and query.shape[2] >= LONG:
             mixed = attention_by_rows(query, key, value, mask)
@@ -151,15 +160,33 @@ class Bert(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Hidden:
         """States of ids (B, T) int64. attention_mask: (B, T), 0 = padding, or (B, 1, T, T) as attention takes it."""
-        states: Tensor = self.embeddings(input_ids=input_ids)
         mask: Tensor | None = attention_mask
         if attention_mask.dim() == 2:
             seen = attention_mask.bool()
             # Without padding there is nothing to hide, and faster attention
             mask = None if seen.all() else seen[:, None, None].expand(-1, 1, seen.shape[1], -1)
-        for layer in self.encoder.layer:  # type: ignore[union-attr]
-            states = layer(states, mask)
+        states: Tensor = self.embeddings(input_ids=input_ids)
+        lowered = self.dtype != torch.float32
+        with torch.autocast(states.device.type, enabled=False) if lowered else contextlib.nullcontext():
+            states = states.to(self.dtype) if lowered else states
+            for layer in self.encoder.layer:  # type: ignore[union-attr]
+                states = layer(states, mask)
         return Hidden(states)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the layers' weights."""
+        return next(self.encoder.parameters(), torch.empty(0)).dtype
+
+    def lower(self) -> None:
+        """Hold the layers' weights and states in bfloat16, for inference on a GPU, for good. Embeddings stay float32.
+
+        Autocast makes float32 of every LayerNorm's output, to be cast again before every product: on an H100 that took
+        longer than the products (docs/decisions/0022).
+        """
+        self.encoder.to(torch.bfloat16)
+        for layer in self.encoder.layer:  # type: ignore[union-attr]
+            layer.attention["self"].join()
 
 
 @torch.no_grad()

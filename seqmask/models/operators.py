@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from seqmask.models.crossing import CrossingEmbedding
 
 OPERATORS = ("scale", "blend", "gate")
+CLOSED = -3e4  # log 0 for attention: finite, so that a row of hidden keys stays finite, in float16 too
 
 
 def scale(hidden: Tensor, mask: Tensor, baseline: Tensor) -> Tensor:
@@ -90,10 +91,8 @@ class EmbeddingSite:
 def gate_attention(attention: Tensor, mask: Tensor, dtype: torch.dtype) -> Tensor:
     """Additive attention logits (B, 1, T, T) of the gate operator: log m of the key, padding closed.
 
-    attention (B, T) bool, mask (B, T). A finite floor stands for log 0, so that a row of hidden keys stays finite.
+    attention (B, T) bool, mask (B, T).
     """
-    floor = torch.finfo(torch.float32).min / 4
-    logits = torch.where(attention, mask.float().clamp_min(1e-30).log(), floor)
-    logits = torch.where(mask > 0, logits, floor)
+    logits = torch.where(attention & (mask > 0), mask.float().clamp_min(1e-30).log(), CLOSED)
     size = mask.shape[1]
     return logits[:, None, None, :].expand(-1, 1, size, -1).to(dtype)

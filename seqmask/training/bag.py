@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -22,6 +23,7 @@ from seqmask.models.encoders import word_embedding
 from seqmask.models.pooler import pooled_states, pooler_of
 from seqmask.sequences.tokenizer import Tokenizer
 from seqmask.sequences.tokens import MASK, SPECIALS, UNK, KmerTokenizer
+from seqmask.training.ahead import made_ahead
 from seqmask.training.dataset import Corpus, CropLaw, crop_codes
 from seqmask.training.losses import classification
 
@@ -91,18 +93,26 @@ class BagObjective:
 
 
 def bag_batches(
-    corpus: Corpus, tokenizer: Tokenizer, law: CropLaw, size: int, seed: int, device: torch.device, all_kmers: float
+    corpus: Corpus,
+    tokenizer: Tokenizer,
+    law: CropLaw,
+    size: int,
+    seed: int,
+    device: torch.device,
+    all_kmers: float,
+    workers: int = 0,
 ) -> Callable[[int], Iterator[BagBatch]]:
     """Batches of `size` random crops as bags of tokens, from any batch on.
 
     A crop is taken as the tokens of one frame, as the transformer will see them; or, for k-mers that do not read those
     between them, as all overlapping k-mers. Their share falls from 1 to 0 over the first `all_kmers` batches
-    (0 = never): weights fitted to whole bags alone are too sure of themselves on a sixth of the k-mers.
+    (0 = never): weights fitted to whole bags alone are too sure of themselves on a sixth of the k-mers. workers: as for
+    `made_ahead`.
     """
     per_epoch = max(len(corpus) // size, 1)
     border = np.int32(UNK)
 
-    def batch(step: int) -> BagBatch:
+    def batch(step: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         epoch, place = divmod(step, per_epoch)
         order = np.random.default_rng([seed, 7, epoch]).permutation(len(corpus))
         rows = order[place * size : (place + 1) * size]
@@ -113,13 +123,14 @@ def bag_batches(
             for i in np.flatnonzero(rng.random(len(crops)) * all_kmers > step).tolist():
                 ids[i] = tokenizer.all_ids(crops[i])
         ids = [np.append(part, border) for part in ids]
-        return BagBatch(
-            torch.from_numpy(np.concatenate(ids).astype(np.int64)).to(device),
-            torch.from_numpy(np.repeat(np.arange(len(ids)), [len(part) for part in ids])).to(device),
-            torch.from_numpy(corpus.targets[rows]).to(device),
-        )
+        of_row = np.repeat(np.arange(len(ids)), [len(part) for part in ids])
+        return np.concatenate(ids).astype(np.int64), of_row, corpus.targets[rows]
 
-    return lambda first: (batch(step) for step in itertools.count(first))
+    def stream(first: int) -> Iterator[BagBatch]:
+        for arrays in made_ahead(batch, itertools.count(first), workers):
+            yield BagBatch(*(torch.from_numpy(array).to(device) for array in arrays))
+
+    return stream
 
 
 def start_as_bag(classifier: Classifier, bag: Bag) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from seqmask.sequences.tokenizer import Tokenizer
 from seqmask.sequences.tokens import NO_BASE, PAD, reverse_complement_codes, to_codes
+from seqmask.training.ahead import made_ahead
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,30 +127,37 @@ POOL = 4096  # crops drawn together and sorted by length, so that a batch holds 
 
 
 def batches(
-    corpus: Corpus, tokenizer: Tokenizer, law: CropLaw, most: int, batch_tokens: int, seed: int, first: int = 0
+    corpus: Corpus,
+    tokenizer: Tokenizer,
+    law: CropLaw,
+    most: int,
+    batch_tokens: int,
+    seed: int,
+    first: int = 0,
+    workers: int = 0,
 ) -> Iterator[TrainingBatch]:
     """Endless batches of at most `batch_tokens` tokens, padding included, from batch `first` on.
 
-    most: tokens of a crop; a longer one, as BPE makes of rare sequence, loses its end.
+    most: tokens of a crop; a longer one, as BPE makes of rare sequence, loses its end. workers: as for `made_ahead`.
 
     Epochs are random orders of the whole corpus; within a pool of 4,096 crops those of like length go together. The
     same seed gives the same batches whatever `first` is, which is what makes `--resume` exact.
     """
-    step, epoch = 0, 0
-    while True:
+    pools = -(-len(corpus) // POOL)
+
+    def of_pool(place: int) -> list[tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.int64]]]:
+        epoch, pool = divmod(place, pools)
         order = np.random.default_rng([seed, epoch]).permutation(len(corpus))
-        for pool, begin in enumerate(range(0, len(order), POOL)):
-            rng = np.random.default_rng([seed, epoch, pool])
-            rows = order[begin : begin + POOL]
-            crops = crop_codes(corpus, rows, law, rng)
-            encoded = [ids[:most] for ids in tokenizer.encode_crops(crops)]
-            plan = plan_pool(np.array(list(map(len, encoded))), batch_tokens, rng)
-            for chosen in plan:
-                if step >= first:
-                    ids, attention = pad([encoded[i] for i in chosen])
-                    yield TrainingBatch(ids, attention, corpus.targets[rows[chosen]], step)
-                step += 1
-        epoch += 1
+        rng = np.random.default_rng([seed, epoch, pool])
+        rows = order[pool * POOL : (pool + 1) * POOL]
+        encoded = [ids[:most] for ids in tokenizer.encode_crops(crop_codes(corpus, rows, law, rng))]
+        plan = plan_pool(np.array(list(map(len, encoded))), batch_tokens, rng)
+        return [(*pad([encoded[i] for i in chosen]), corpus.targets[rows[chosen]]) for chosen in plan]
+
+    parts = (part for pool in made_ahead(of_pool, itertools.count(), workers) for part in pool)
+    for step, part in enumerate(parts):
+        if step >= first:
+            yield TrainingBatch(*part, step)
 
 
 def plan_pool(counts: NDArray[np.int64], batch_tokens: int, rng: np.random.Generator) -> list[NDArray[np.int64]]:

@@ -17,6 +17,7 @@ from seqmask.errors import UsageError
 from seqmask.evaluation.orders import FRACTIONS, separations
 from seqmask.evaluation.rivals import perturb
 from seqmask.evaluation.rivals.compare import OWN, RANDOM, Comparison, shared
+from seqmask.evaluation.rivals.gradients import gradient_step
 from seqmask.evaluation.rivals.names import Rival, parse
 from seqmask.evaluation.rivals.rollout import pooled_rollout, rollout_step
 from seqmask.evaluation.scoring import Scorer
@@ -362,6 +363,24 @@ def test_integrated_gradients_are_complete(tiny: Scorer) -> None:
     for row, found in enumerate(all_scores(compared(tiny), "ig-50")):
         ends = values_of(tiny, row)(np.stack([np.ones(len(found)), np.zeros(len(found))]).astype(np.float32))
         np.testing.assert_allclose(found.sum(axis=0), ends[0] - ends[1], atol=0.02 * np.abs(ends[0] - ends[1]).max())
+
+
+def test_no_step_of_the_path_stays_in_memory(tiny: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine's autocast, which is around all batches, would keep a cast of the embeddings at each step."""
+    network, seen = tiny.model.network, []
+    forward = network.forward
+
+    def noted(*given: Any) -> Any:
+        seen.append((torch.is_autocast_enabled("cpu"), torch.is_autocast_cache_enabled()))
+        return forward(*given)
+
+    monkeypatch.setattr(network, "forward", noted)
+    items = [Item(np.arange(5, 25, dtype=np.int32), fixed=np.zeros(len(network.sizes), np.int64))]
+    Engine(precision="bf16").run(gradient_step(network, "ig", 3), items)
+    assert set(seen) == {(True, False)}
+    seen.clear()
+    Engine().run(gradient_step(network, "ig", 3), items)
+    assert {enabled for enabled, _ in seen} == {False}
 
 
 def test_tokens_that_read_their_neighbours() -> None:

@@ -165,3 +165,32 @@ def test_a_model_is_loaded_without_transformers(tiny_model: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script, tiny_model], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("kind", ["full", "padded", "added"])
+@pytest.mark.parametrize("around", [False, True], ids=["alone", "autocast"])
+def test_a_lowered_encoder_says_nearly_the_same_and_autocast_leaves_it_alone(kind: str, around: bool) -> None:
+    ours, _ = pair(OWN)
+    ids, attention = inputs(kind, 3, 40)
+    with torch.inference_mode():
+        expected = ours.eval()(ids, attention).last_hidden_state
+        names = list(ours.state_dict())
+        ours.lower()
+        if kind == "added":
+            attention = attention.bfloat16()
+        with torch.autocast("cpu", torch.bfloat16, enabled=around):
+            found = ours(ids, attention).last_hidden_state
+    assert found.dtype == torch.bfloat16
+    assert list(ours.state_dict()) == names
+    assert (found.float() - expected).abs().mean() < 0.02
+    assert F.cosine_similarity(found.float(), expected, dim=-1).min() > 0.999
+
+
+def test_joined_queries_keys_and_values_are_those_of_three_products() -> None:
+    ours, _ = pair(OWN)
+    ids, attention = inputs("padded", 3, 40)
+    with torch.inference_mode():
+        expected = ours.eval()(ids, attention).last_hidden_state
+        for layer in ours.encoder["layer"]:
+            layer.attention["self"].join()
+        torch.testing.assert_close(ours(ids, attention).last_hidden_state, expected)

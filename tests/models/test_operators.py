@@ -211,7 +211,10 @@ def test_formulas_by_hand():
     logits = gate_attention(torch.tensor([[True, True, False]]), torch.tensor([[1.0, 0.5, 1.0]]), torch.float32)
     assert logits.shape == (1, 1, 3, 3)
     assert logits[0, 0, 2, :2].exp().tolist() == [1.0, 0.5]
-    assert logits[0, 0, 0, 2] < -1e30
+    assert logits[0, 0, 0, 2].exp() == 0
+    hidden_key = gate_attention(torch.tensor([[True, True]]), torch.tensor([[1.0, 0.0]]), torch.float16)
+    assert hidden_key.isfinite().all()
+    assert hidden_key[0, 0, 0, 1].float().exp() == 0
 
 
 @pytest.mark.parametrize("name", ["esm", "modernbert"])

@@ -191,3 +191,11 @@ def test_random_mask_is_a_function_of_its_generator():
     attention = np.ones((5, 30), dtype=bool)
     one, other = (random_mask(attention, np.random.default_rng(9)) for _ in range(2))
     np.testing.assert_array_equal(one, other)
+
+
+def test_batches_made_in_other_processes_are_the_same(monkeypatch):
+    monkeypatch.setattr(dataset, "POOL", 16)
+    corpus = corpus_of(100)[0]
+    made = batches(corpus, TOKENIZER, LAW, MOST, BUDGET, 1, 5, workers=2)
+    for one, other in zip(itertools.islice(made, 40), take(40, first=5), strict=True):
+        same(one, other)

@@ -54,9 +54,15 @@ def gradient_step(classifier: Classifier, kind: str, steps: int) -> Step:
 
     def step(batch: Batch) -> tuple[Tensor | None, Tensor | None]:
         assert batch.fixed is not None
-        with torch.inference_mode(False), torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad(), _nothing_cached(batch.ids.device.type):
             columns = batch.fixed + first
             found = [attribute(batch, rank, column).detach() for rank, column in enumerate(columns.unbind(dim=1))]
         return None, torch.stack(found, dim=-1)
 
     return step
+
+
+def _nothing_cached(device: str) -> torch.autocast:
+    """Autocast as it is, but without its cache, which holds every step's embeddings until the engine is through."""
+    dtype, enabled = torch.get_autocast_dtype(device), torch.is_autocast_enabled(device)
+    return torch.autocast(device, dtype=dtype, enabled=enabled, cache_enabled=False)

@@ -1,0 +1,85 @@
+"""On a GPU: what the CPU says, within rounding; out of memory it goes on; training and evaluation run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from seqmask.cli.app import app
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here"),
+]
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+READS, LABELS = EXAMPLES / "reads.fasta.gz", EXAMPLES / "reads.tsv"
+
+
+def run(*arguments: object) -> str:
+    result = CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.stderr
+    return result.stderr
+
+
+def masked(model: str | Path, prefix: Path, device: str, *more: str) -> np.ndarray:
+    """Importance of every token of 500 reads."""
+    run("mask", READS, "-m", model, "-x", device, "-o", prefix, "--check", "--full-precision", *more)
+    with h5py.File(f"{prefix}.h5") as file:
+        return file["tokens/importance"][:]  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("model", ["genomes", "ssu"])
+def test_masks_are_those_of_the_cpu(model: str, tmp_path: Path) -> None:
+    cpu, gpu = (masked(model, tmp_path / device, device) for device in ("cpu", "cuda"))
+    np.testing.assert_allclose(gpu, cpu, atol=2e-3)
+    rows = [(tmp_path / f"{device}.tsv").read_text().splitlines() for device in ("cpu", "cuda")]
+    assert len(rows[0]) == len(rows[1]) == 501
+    head = rows[0][0].split("\t")
+    columns = [i for i, name in enumerate(head) if name in ("superkingdom", "phylum", "genus") or "verdict" in name]
+    told = [[[row.split("\t")[i] for i in columns] for row in of] for of in rows]
+    assert np.mean([a == b for a, b in zip(*told, strict=True)]) > 0.98
+
+
+def test_bf16_is_close(tmp_path: Path) -> None:
+    """The bar of the row `bf16` of benchmarks/bench.py, on a GPU."""
+    fp32 = masked("genomes", tmp_path / "fp32", "cuda")
+    bf16 = masked("genomes", tmp_path / "bf16", "cuda", "--precision", "bf16")
+    assert np.abs(fp32 - bf16).mean() < 0.005
+
+
+def test_out_of_memory_goes_on(tmp_path: Path, tiny_model: Path) -> None:
+    total = torch.cuda.get_device_properties(0).total_memory
+    expected = masked(tiny_model, tmp_path / "much", "cuda")
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(128 * 2**20 / total)
+    try:
+        found = masked(tiny_model, tmp_path / "little", "cuda")
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    np.testing.assert_allclose(found, expected, atol=2e-3)
+
+
+def test_training_and_evaluating(tmp_path: Path) -> None:
+    classifier, model, report = tmp_path / "classifier", tmp_path / "model", tmp_path / "report.json"
+    common = (READS, "--labels", LABELS, "-x", "cuda")
+    run(
+        "train-classifier", *common, "-o", classifier, "--size", "tiny", "--steps", 20, "--bag-epochs", 2,
+        "--min-per-class", 2, "--phases", 3, "--canonical",
+    )  # fmt: skip
+    more = (
+        "--classifier", classifier, "--steps", 4, "--batch-tokens", 1024, "--validations", 1, "--frames", 2,
+        "--mask-per-rank", "--effects-share", "0.5",
+    )  # fmt: skip
+    run("train-explainer", *common, "-o", model, *more, "--validation-limit", 8)
+    rivals = "saliency,gradxinput,ig,ig-odds-20,occlusion,occlusion-odds,rollout,random"
+    run("evaluate", *common, "-m", model, "--limit", 6, "--rivals", rivals, "--sample", 2, "--json", report)
+    found = json.loads(report.read_text())
+    assert found["device"] == "cuda"
+    assert set(rivals.split(",")) <= set(found["rivals"]["methods"])

@@ -74,18 +74,16 @@ def main() -> None:
                 report["rows"][name] = {"what": ROWS[name], "skipped": figures, "figures": []}
                 save(report, options.json)
                 continue
-            for i, found in enumerate(figures):
+            known: list[Any] = []
+            for i, found in enumerate(figures):  # one by one, where a row yields them
                 bar = "" if found.bar is None else f"{'>=' if found.least else '<='} {digits(found.bar)}"
                 told = {True: "met", False: "MISSED", None: ""}[found.met]
                 spread = f"{digits(found.low)}-{digits(found.high)}"
                 value = f"{digits(found.value)} {found.unit}"
                 print(line(name if i == 0 else "", found.name, value, spread, bar, told), flush=True)
-            report["rows"][name] = {
-                "what": ROWS[name],
-                "seconds": time.monotonic() - began,
-                "figures": [found.to_json() for found in figures],
-            }
-            save(report, options.json)
+                known.append(found.to_json())
+                report["rows"][name] = {"what": ROWS[name], "seconds": time.monotonic() - began, "figures": known}
+                save(report, options.json)
 
 
 def save(report: dict[str, Any], path: Path | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -18,17 +19,21 @@ COUNT, TOKENS, FEW = 103_638, 512, 4200
 RUNS = (("6x384", False, 10.0), ("6x384", True, 40.0), ("12x768", False, 60.0), ("12x768", True, 240.0))
 
 
-def gpu(settings: Settings) -> list[Figure] | str:
+def gpu(settings: Settings) -> Iterator[Figure] | str:
     """Wall time of the command's function, bf16: FASTA in, HDF5 and TSV out, model loading included, imports not.
 
     With `--sequences` fewer of them, the bars in proportion.
     """
     if settings.device.startswith("cuda") and not torch.cuda.is_available():
         return "no CUDA device here"
+    return runs(settings)
+
+
+def runs(settings: Settings) -> Iterator[Figure]:
+    """Each as soon as it is known: the last take minutes."""
     count = settings.of(min(settings.sequences or COUNT, COUNT), 16)
     reads = write_long(settings.folder / "gpu.fasta", count, 6 * settings.of(TOKENS, 32))
     few = write_long(settings.folder / "few.fasta", min(count, FEW), 6 * settings.of(TOKENS, 32))
-    figures = []
     for size, check, bar in RUNS[: 2 if settings.quick else None]:
         directory = random_model(settings.folder, "tiny" if settings.quick else size, settings.of(TOKENS, 32))
         options = MaskOptions(
@@ -46,8 +51,7 @@ def gpu(settings: Settings) -> list[Figure] | str:
         name = f"{size}, mask{' --check' if check else ''}"
         seconds = [timed(run).wall for _ in range(min(settings.rounds, 3))]
         share = bar * count / COUNT  # what takes as long whatever the number counts against us
-        figures.append(figure(name, seconds, share, least=False, unit="s", sequences=count))
-    return figures
+        yield figure(name, seconds, share, least=False, unit="s", sequences=count)
 
 
 def write_long(path: Path, count: int, length: int) -> Path:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -13,6 +15,7 @@ B = TypeVar("B")
 T = TypeVar("T")
 
 DEPTH = 2  # items that wait between two stages: enough to keep both busy, and little to hold in memory
+SWITCH = 1e-4  # seconds that a thread in Python code keeps the interpreter from one that waits for it
 PATIENCE = 1.0  # seconds that a reader gets to stop; one that waits for a silent pipe is left behind
 
 
@@ -84,20 +87,18 @@ class Stages(Generic[A, B]):
             threading.Thread(target=self._guarded, args=(stage,), name=f"seqmask-{name}", daemon=True)
             for name, stage in (("read", self._reading), ("compute", self._computing))
         )
-        # What is loaded by now is no garbage: looking through it again and again takes a fifth of the time of the host
-        gc.freeze()
-        reader.start()
-        computer.start()
-        try:
-            for item in self._computed:
-                write(item)
-        except Stopped:
-            pass  # the failure of another stage, which is raised below
-        finally:
-            self._stop()
-            computer.join()
-            reader.join(PATIENCE)
-            gc.unfreeze()
+        with _interpreter_for_threads():
+            reader.start()
+            computer.start()
+            try:
+                for item in self._computed:
+                    write(item)
+            except Stopped:
+                pass  # the failure of another stage, which is raised below
+            finally:
+                self._stop()
+                computer.join()
+                reader.join(PATIENCE)
         failure, self._failure = self._failure, None
         if failure is not None:
             try:
@@ -133,3 +134,20 @@ class Stages(Generic[A, B]):
     def _stop(self) -> None:
         self._read.stop()
         self._computed.stop()
+
+
+@contextlib.contextmanager
+def _interpreter_for_threads() -> Iterator[None]:
+    """What is loaded by now is no garbage: looking through it again and again takes a fifth of the time of the host.
+
+    And every torch operation lets go of the interpreter and wants it back, 150 times in a forward pass: beside a thread
+    in Python code each waits for 5 ms as Python is set, which starves a GPU (docs/decisions/0022).
+    """
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH)
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        sys.setswitchinterval(before)

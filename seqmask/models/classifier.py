@@ -53,7 +53,8 @@ class Classifier(nn.Module):
         mask = torch.where(fixed, torch.ones((), dtype=mask.dtype, device=mask.device), mask)
         with self.site.masked(mask, operator):
             if operator == "gate":
-                hidden = self._encode(ids, gate_attention(attention, mask, self.encoder.dtype))
+                logits = gate_attention(attention, mask, self.encoder.dtype)  # type: ignore[arg-type]
+                hidden = self._encode(ids, logits)
                 return self._pool_and_score(hidden, attention * mask.float())
             return self._pool_and_score(self._encode(ids, attention), attention.float())
 

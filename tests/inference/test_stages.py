@@ -17,7 +17,7 @@ from typing import BinaryIO
 import pytest
 
 from seqmask.errors import InputError
-from seqmask.inference.stages import DEPTH, Channel, Stages, Stopped
+from seqmask.inference.stages import DEPTH, SWITCH, Channel, Stages, Stopped
 from seqmask.sequences.records import checked, read
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -255,3 +255,23 @@ main()
         rest = process.stderr.read()
         assert b"Traceback" not in rest
         assert b"Fatal" not in rest
+
+
+def test_threads_give_way_while_stages_run() -> None:
+    """A torch operation wants the interpreter back: 150 waits of 5 ms a forward pass would starve a GPU."""
+    before, seen = sys.getswitchinterval(), []
+
+    def compute(item: int) -> int:
+        seen.append(sys.getswitchinterval())
+        return item
+
+    Stages(range(3), compute).run(lambda item: None)
+    assert seen == [pytest.approx(SWITCH)] * 3
+    assert sys.getswitchinterval() == before
+
+    def failing(item: int) -> int:
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        Stages(range(3), failing).run(lambda item: None)
+    assert sys.getswitchinterval() == before

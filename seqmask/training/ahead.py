@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -16,11 +18,14 @@ MOST_WORKERS = 8
 
 
 def workers_for(device: torch.device) -> int:
-    """Processes that make batches for this device: none for a CPU, whose cores the network wants."""
-    if device.type == "cpu":
+    """Processes that make batches for this device: only CUDA wants them so fast, and other systems forbid the fork.
+
+    Training processes of one node share its cores.
+    """
+    if device.type != "cuda" or not hasattr(signal, "sigwaitinfo"):
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores - 1, MOST_WORKERS)
+    return min(max(cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")) - 1, 0), MOST_WORKERS)
 
 
 def made_ahead(make: Callable[[int], B], places: Iterable[int], workers: int) -> Iterator[B]:
@@ -36,6 +41,7 @@ def made_ahead(make: Callable[[int], B], places: Iterable[int], workers: int) ->
         sampler=places,
         num_workers=workers,
         collate_fn=_as_it_is,
+        worker_init_fn=_leave_signals_to_the_parent,
         multiprocessing_context="fork",
         generator=torch.Generator(),  # not the global one, whose draws must not depend on workers
     )
@@ -54,3 +60,17 @@ class _Made(Generic[B]):
 
 def _as_it_is(batch: Any) -> Any:
     return batch
+
+
+def _leave_signals_to_the_parent(worker: int) -> None:
+    """A signal to all processes of a job asks the parent for a checkpoint: batches must go on until it ends these."""
+    for number in (signal.SIGUSR1, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    threading.Thread(target=_end_with_the_parent, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with_the_parent(parent: int) -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+        pass
+    os._exit(0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -145,11 +146,14 @@ def batches(
     """
     pools = -(-len(corpus) // POOL)
 
+    @lru_cache(maxsize=1)
+    def order_of(epoch: int) -> NDArray[np.int64]:
+        return np.random.default_rng([seed, epoch]).permutation(len(corpus))
+
     def of_pool(place: int) -> list[tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.int64]]]:
         epoch, pool = divmod(place, pools)
-        order = np.random.default_rng([seed, epoch]).permutation(len(corpus))
         rng = np.random.default_rng([seed, epoch, pool])
-        rows = order[pool * POOL : (pool + 1) * POOL]
+        rows = order_of(epoch)[pool * POOL : (pool + 1) * POOL]
         encoded = [ids[:most] for ids in tokenizer.encode_crops(crop_codes(corpus, rows, law, rng))]
         plan = plan_pool(np.array(list(map(len, encoded))), batch_tokens, rng)
         return [(*pad([encoded[i] for i in chosen]), corpus.targets[rows[chosen]]) for chosen in plan]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -12,7 +15,7 @@ import torch
 
 from seqmask.training.ahead import MOST_WORKERS, made_ahead, workers_for
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+pytestmark = pytest.mark.skipif(not hasattr(signal, "sigwaitinfo"), reason="where it is not, no worker is used")
 
 
 def numbered(place: int) -> tuple[int, np.ndarray]:
@@ -56,6 +59,42 @@ def test_the_global_generator_is_left_alone() -> None:
     assert torch.equal(torch.rand(2), expected)
 
 
-def test_none_for_a_cpu() -> None:
-    assert workers_for(torch.device("cpu")) == 0
-    assert 0 <= workers_for(torch.device("cuda")) <= MOST_WORKERS
+STOPPED = """
+import itertools, os, signal, subprocess
+from seqmask.training.ahead import made_ahead
+
+asked = []
+for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
+    signal.signal(number, lambda number, _: asked.append(number))
+made = made_ahead(lambda place: place, itertools.count(), 2)
+found = [next(made) for _ in range(5)]
+for name in ("TERM", "USR1", "INT"):
+    subprocess.run(["kill", f"-{name}", "--", f"-{os.getpgrp()}"])
+    found += [next(made) for _ in range(20)]
+assert found == list(range(65)), found
+print(len(asked))  # the workers are still there, and are ended with the interpreter
+"""
+
+
+def test_a_signal_to_all_processes_is_the_parents_to_answer() -> None:
+    """As SLURM and torchrun send them: the parent ends its step and writes a checkpoint, so batches must still come."""
+    done = subprocess.run(
+        [sys.executable, "-c", STOPPED],
+        capture_output=True,
+        text=True,
+        check=False,
+        start_new_session=True,
+        timeout=120,  # workers that their parent could not end would be waited for without end
+    )
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "3", "")
+
+
+def test_how_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)), raising=False)
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    assert workers_for(torch.device("cpu")) == workers_for(torch.device("mps")) == 0
+    assert workers_for(torch.device("cuda")) == MOST_WORKERS
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert workers_for(torch.device("cuda")) == 3
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
+    assert workers_for(torch.device("cuda")) == 0

@@ -22,6 +22,7 @@ from xopen import xopen
 from seqmask.cli import app as cli
 from seqmask.commands import mask as command
 from seqmask.inference import explain
+from seqmask.inference.batches import CPU_TOKENS
 from seqmask.models import bundled
 from seqmask.models.checkpoint import load_model
 
@@ -70,7 +71,9 @@ def test_fasta_goes_to_stdout(run: Run, few: Path, tiny_model: Path, sequences: 
 def test_the_first_line_on_stderr_says_what_runs_where(run: Run, few: Path, tiny_model: Path) -> None:
     threshold = load_model(tiny_model).threshold
     first, last = run("mask", few, "-m", tiny_model, "-x", "cpu").err.splitlines()
-    assert re.fullmatch(rf"cpu \(\d+ threads\), fp32, 4096 tokens a batch; model tiny, tau {threshold:.3f}", first)
+    assert re.fullmatch(
+        rf"cpu \(\d+ threads\), fp32, {CPU_TOKENS} tokens a batch; model tiny, tau {threshold:.3f}", first
+    )
     assert re.match(r"12 records \(ok 12\), \d+ nt in ", last)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -109,15 +110,15 @@ def train_classifier(options: ClassifierOptions, report: Report, say: Say) -> di
         train_bag(network, corpus, tokenizer, law, options, device, of_bag, report)
     history = fit(
         ClassifierObjective(network, options.masked_share, options.seed, device, options.label_smoothing),
-        lambda first: batches(
+        partial(
+            batches,
             corpus,
             tokenizer,
             law,
             options.max_tokens,
             options.batch_tokens,
             options.seed,
-            first,
-            workers_for(device),
+            workers=workers_for(device),
         ),
         Schedule(options.steps, options.learning_rate, options.weight_decay),
         name="classifier",

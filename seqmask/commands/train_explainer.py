@@ -6,6 +6,7 @@ import math
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -154,12 +155,6 @@ def train_explainer(options: ExplainerOptions, report: Report, say: Callable[[st
         for point in validation(explainer, step):
             say(f"step {step}: {described(point, model.ranks.names)}")
 
-    def stream(first: int) -> Any:
-        most = model.network.max_tokens
-        return batches(
-            train, model.tokenizer, law, most, options.batch_tokens, options.seed, first, workers_for(device)
-        )
-
     steps = options.steps
     checkpoints = Checkpoints(
         options.output / "checkpoint.safetensors",
@@ -174,7 +169,16 @@ def train_explainer(options: ExplainerOptions, report: Report, say: Callable[[st
         validate(0)  # the start is a candidate: training has to beat it
     history = fit(
         EffectsThenMasks(objective, options.effects_share, options.effect_tokens),
-        stream,
+        partial(
+            batches,
+            train,
+            model.tokenizer,
+            law,
+            model.network.max_tokens,
+            options.batch_tokens,
+            options.seed,
+            workers=workers_for(device),
+        ),
         Schedule(steps, options.learning_rate, options.weight_decay),
         name="explainer",
         size=lambda batch: len(batch.ids),

@@ -166,9 +166,10 @@ class Bert(nn.Module):
             # Without padding there is nothing to hide, and faster attention
             mask = None if seen.all() else seen[:, None, None].expand(-1, 1, seen.shape[1], -1)
         states: Tensor = self.embeddings(input_ids=input_ids)
-        lowered = self.dtype != torch.float32
+        dtype = self.dtype
+        lowered = dtype != torch.float32
         with torch.autocast(states.device.type, enabled=False) if lowered else contextlib.nullcontext():
-            states = states.to(self.dtype) if lowered else states
+            states = states.to(dtype) if lowered else states
             for layer in self.encoder.layer:  # type: ignore[union-attr]
                 states = layer(states, mask)
         return Hidden(states)

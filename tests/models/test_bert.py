@@ -14,7 +14,9 @@ from torch.nn import functional as F
 from transformers.models.bert.configuration_bert import BertConfig
 from transformers.models.bert.modeling_bert import BertModel
 
+from seqmask.commands.mask import lower
 from seqmask.models.bert import LONG, Bert, attention_by_rows
+from seqmask.models.checkpoint import load_model
 from seqmask.models.encoders import build
 
 OWN = {
@@ -194,3 +196,26 @@ def test_joined_queries_keys_and_values_are_those_of_three_products() -> None:
         for layer in ours.encoder["layer"]:
             layer.attention["self"].join()
         torch.testing.assert_close(ours(ids, attention).last_hidden_state, expected)
+
+
+def test_masks_of_a_lowered_model_are_nearly_the_same(tiny_model: Path) -> None:
+    """Through every operator, `gate` with its logits for attention too, and the Explainer that reads the states."""
+    model = load_model(tiny_model)
+    network, explainer = model.classifier.network, model.explainer
+    ids = torch.randint(5, 4101, (4, 30), generator=torch.Generator().manual_seed(2))
+    attention = torch.ones_like(ids, dtype=torch.bool)
+    attention[0, 20:] = False
+    half = (torch.arange(30) % 2).float().expand(4, -1)
+
+    def said() -> list[Tensor]:
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+            logits = [network(ids, attention, half, operator) for operator in ("scale", "blend", "gate")]
+            return [*logits, torch.sigmoid(explainer(ids, attention, torch.zeros(4, 3, dtype=torch.int64)))]
+
+    expected = said()
+    lower(model)
+    assert network.encoder.dtype == explainer.encoder.dtype == torch.bfloat16
+    assert network.head.weight.dtype == explainer.head.weight.dtype == torch.float32
+    for one, other in zip(expected, said(), strict=True):
+        assert other.dtype == torch.float32
+        assert (one - other).abs().mean() < 0.05 * one.std()

@@ -12,6 +12,8 @@ import torch
 from typer.testing import CliRunner
 
 from seqmask.cli.app import app
+from seqmask.commands import mask
+from seqmask.inference import recordings
 
 pytestmark = [
     pytest.mark.gpu,
@@ -28,9 +30,9 @@ def run(*arguments: object) -> str:
     return result.stderr
 
 
-def masked(model: str | Path, prefix: Path, device: str, *more: str) -> np.ndarray:
-    """Importance of every token of 500 reads."""
-    run("mask", READS, "-m", model, "-x", device, "-o", prefix, "--check", "--full-precision", *more)
+def masked(model: str | Path, prefix: Path, device: str, *more: str, reads: Path = READS) -> np.ndarray:
+    """Importance of every token, of 500 reads if not said otherwise."""
+    run("mask", reads, "-m", model, "-x", device, "-o", prefix, "--check", "--full-precision", *more)
     with h5py.File(f"{prefix}.h5") as file:
         return file["tokens/importance"][:]  # type: ignore[no-any-return]
 
@@ -38,7 +40,9 @@ def masked(model: str | Path, prefix: Path, device: str, *more: str) -> np.ndarr
 @pytest.mark.parametrize("model", ["genomes", "ssu"])
 def test_masks_are_those_of_the_cpu(model: str, tmp_path: Path) -> None:
     cpu, gpu = (masked(model, tmp_path / device, device) for device in ("cpu", "cuda"))
-    np.testing.assert_allclose(gpu, cpu, atol=2e-3)
+    differences = np.abs(gpu - cpu)
+    assert differences.max() < 0.02  # where a token is near the edge of the first mask
+    assert (differences > 2e-3).mean() < 1e-3
     rows = [(tmp_path / f"{device}.tsv").read_text().splitlines() for device in ("cpu", "cuda")]
     assert len(rows[0]) == len(rows[1]) == 501
     head = rows[0][0].split("\t")
@@ -53,6 +57,23 @@ def test_bf16_is_close(tmp_path: Path) -> None:
     bf16 = masked("genomes", tmp_path / "bf16", "cuda", "--precision", "bf16")
     assert np.abs(fp32 - bf16).mean() < 0.005
     assert ((fp32 >= 0.5) != (bf16 >= 0.5)).mean() < 0.01
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_recorded_batches_say_the_same(precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sequences of one length in many batches, all but the first ones recorded; `--check` stacks two passes."""
+    letters = np.random.default_rng(5).choice(list("ACGT"), (96, 600))
+    reads = tmp_path / "long.fasta"
+    reads.write_text("".join(f">s{i}\n{''.join(row)}\n" for i, row in enumerate(letters)))
+    monkeypatch.setattr(mask, "token_budget", lambda *_: 1600)
+    made, record = [], recordings.Recorder.__call__
+    monkeypatch.setattr(recordings.Recorder, "__call__", lambda self, *a: (made.append(a), record(self, *a))[1])
+    recorded = masked("genomes", tmp_path / "recorded", "cuda", "--precision", precision, reads=reads)
+    assert {type(step).__name__ for step, _ in made} == {"Classify", "Explain", "Check"}
+    monkeypatch.setattr(mask, "Recordings", lambda: None)
+    launched = masked("genomes", tmp_path / "launched", "cuda", "--precision", precision, reads=reads)
+    np.testing.assert_allclose(recorded, launched, atol=1e-5 if precision == "fp32" else 0.1)
+    assert np.abs(recorded - launched).mean() < 0.002
 
 
 def test_out_of_memory_goes_on(tmp_path: Path, tiny_model: Path, caplog: pytest.LogCaptureFixture) -> None:

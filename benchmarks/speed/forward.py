@@ -15,9 +15,11 @@ from torch import Tensor, nn
 
 from seqmask.commands.mask import mask as command
 from seqmask.config import Compute, MaskOptions
+from seqmask.inference.batches import Batch, Step
 from seqmask.inference.device import autocast
-from seqmask.inference.engine import Batch, Engine, Items, Step
-from seqmask.inference.explain import classify_pool, classify_step, explain_step, mask_pool, pooled, predictions
+from seqmask.inference.engine import Engine, Items
+from seqmask.inference.explain import classify_pool, mask_pool, pooled, predictions
+from seqmask.inference.steps import Classify, Explain
 from seqmask.models.bundled import resolve
 from seqmask.models.checkpoint import Model, load_model
 from seqmask.sequences.records import Record, read
@@ -58,7 +60,7 @@ def peak(settings: Settings) -> list[Figure]:
     config = model.classifier.network.config
     batch = random_batch(model, settings.of(8, 2), 512)
     work = flops(config, 512) * batch.ids.numel()
-    step = classify_step(model.classifier.network, "blend")
+    step = Classify(model.classifier.network, "blend")
     figures = []
     for precision, dtype, bar in (("fp32", torch.float32, 0.75), ("bf16", torch.bfloat16, 0.65)):
         width = config["hidden_size"]
@@ -107,7 +109,7 @@ def mix(settings: Settings) -> list[Figure]:
     model = loaded(settings.folder, "tiny" if settings.quick else "base", 512, k=3)
     network = model.classifier.network
     (pool,) = pooled(records(lengths.tolist()), model.classifier, 0)
-    step = classify_step(network, "blend")
+    step = Classify(network, "blend")
 
     def sorted_batches() -> None:
         Engine(CPU).run_all(step, Items(pool.ids, pool.offsets))
@@ -149,7 +151,7 @@ def bf16(settings: Settings) -> list[Figure]:
     torch.set_num_threads(settings.threads)
     model = loaded(settings.folder, "tiny" if settings.quick else "base", 512)
     batch = random_batch(model, settings.of(8, 2), 512)
-    step = explain_step(model.explainer)
+    step = Explain(model.explainer)
     width = model.explainer.config["hidden_size"]
     layer, rows = nn.Linear(width, 4 * width), torch.randn(4096, width)
     times = side_by_side(
@@ -219,8 +221,8 @@ def mask(settings: Settings) -> list[Figure]:
     )
     recorder, engine = Recorder(), Engine(CPU)
     classify, explain = (
-        recorder.of(classify_step(model.classifier.network, "blend")),
-        recorder.of(explain_step(model.explainer)),
+        recorder.of(Classify(model.classifier.network, "blend")),
+        recorder.of(Explain(model.explainer)),
     )
     for pool in pooled(enumerate(read([reads])), model.classifier, options.overlap, model.frames):
         logits = classify_pool(pool, model.classifier.network, engine)

@@ -22,6 +22,7 @@ from seqmask.config import Compute, MaskOptions
 from seqmask.inference.device import describe, options_of, token_budget
 from seqmask.inference.engine import Engine
 from seqmask.inference.explain import explain_pool, pooled
+from seqmask.inference.recordings import Recordings
 from seqmask.inference.stages import Stages
 from seqmask.labels import UNKNOWN
 from seqmask.models.bert import Bert
@@ -112,8 +113,10 @@ def mask(options: MaskOptions, say: Callable[[str], None], report: Callable[[Tal
     part = part_of(options.shard, reads) if options.shard else None
     directory = resolve(options.model)
     model, engine = load(directory, options.compute)
-    if engine.device.type == "cuda" and engine.precision == "bf16":
-        lower(model)
+    if engine.device.type == "cuda":
+        engine.recordings = Recordings()
+        if engine.precision == "bf16":
+            lower(model)
     tau = model.threshold if options.threshold is None else options.threshold
     ranks = model.classifier.ranks
     named = named_classes(options.target, ranks)
@@ -149,6 +152,7 @@ def mask(options: MaskOptions, say: Callable[[str], None], report: Callable[[Tal
         stages = Stages(
             pooled(numbered, model.classifier, options.overlap, frames),
             lambda pool: explain_pool(pool, model, engine, options.check, tau, named),
+            abreast=2 if engine.device.type == "cuda" else 1,
         )
         engine.pulse = lambda items: stages.pulse()
         stages.run(lambda explanations: write(explanations, outputs, tally, report))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -12,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seqmask.inference.batches import CPU_TOKENS, GPU_TOKENS, plan
+from seqmask.inference.batches import CPU_TOKENS, GPU_TOKENS, Batch, Found, Step, plan
 from seqmask.inference.device import autocast
+from seqmask.inference.recordings import Recordings
 
 log = logging.getLogger("seqmask")
 
@@ -65,32 +67,17 @@ class Output:
     token: NDArray[np.float32] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """ids (B, T) int64, attention (B, T) bool, values: (B, T) float32 each, padded with 1; fixed (B, K) int64 or None.
-
-    All on the device.
-    """
-
-    ids: Tensor
-    attention: Tensor
-    values: tuple[Tensor, ...] = ()
-    fixed: Tensor | None = None
-
-
-Step = Callable[[Batch], tuple[Tensor | None, Tensor | None]]
-"""A batch to (B, F) or None, and (B, T, G) or None."""
-
-
 def _nothing(items: int) -> None:
     pass
 
 
 @dataclass(slots=True)
 class Engine:
-    """Runs a step over items on one device. budget: tokens a batch, 0 = by device; most: items a batch, 0 = any.
+    """Runs a step over items on one device; threads may share it.
 
-    pulse: called after each batch with the number of its items; what it raises ends the run.
+    budget: tokens a batch, 0 = by device; most: items a batch, 0 = any. pulse: called after each batch with the number
+    of its items; what it raises ends the run. recordings: on CUDA, for steps whose weights stay where they are; None =
+    every batch is launched anew.
     """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
@@ -98,6 +85,8 @@ class Engine:
     budget: int = 0
     most: int = 0
     pulse: Callable[[int], None] = _nothing
+    recordings: Recordings | None = None
+    _launching: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
     shrunk: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
@@ -128,11 +117,13 @@ class Engine:
         waiting = self._plan(lengths, np.arange(len(lengths)), copies)
         log.debug("%d windows, %d tokens, %d batches", len(lengths), len(items.ids), len(waiting))
         held, found = _Held(items, lengths, self.device), _Found(len(lengths), len(items.ids), self.device)
-        with autocast(self.precision, self.device)():  # around all batches: weights are cast once
+        # One run at a time, and autocast around all batches: weights are cast once
+        with self._launching, autocast(self.precision, self.device)():
             while waiting:
                 rows = waiting.pop()
                 try:
-                    found.put(*held.run(step, rows, int(lengths[rows[0]])))
+                    items_of, places, batch = held.gather(rows, int(lengths[rows[0]]), int(lengths[rows[-1]]))
+                    found.put(items_of, places, *self._run(step, batch))
                 except torch.OutOfMemoryError:
                     if len(rows) == 1:
                         raise
@@ -144,11 +135,17 @@ class Engine:
                 waiting = self._plan(lengths, np.concatenate([rows, *waiting]), copies)
         return found.fetch()
 
+    def _run(self, step: Step, batch: Batch) -> Found:
+        with torch.inference_mode():
+            return step(batch) if self.recordings is None else self.recordings.run(step, batch)
+
     def _plan(self, lengths: NDArray[np.int64], rows: NDArray[np.int64], copies: int) -> list[NDArray[np.int64]]:
         """Batches of these rows of the items, the longest last, where `pop` takes it, and in each the longest first."""
         return [rows[batch] for batch in plan(lengths[rows], self.budget // copies, self.most)][::-1]
 
     def _shrink(self, budget: int) -> None:
+        if self.recordings is not None:
+            self.recordings.drop()
         torch.cuda.empty_cache()
         self.budget = budget
         if not self.shrunk:
@@ -166,17 +163,14 @@ class _Held:
         self.fixed = None if items.fixed is None else self._send(items.fixed)
         self.begins, self.lengths = self._send(items.offsets[:-1]), self._send(lengths)
 
-    def run(
-        self, step: Step, rows: NDArray[np.int64], longest: int
-    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-        """Items (B,), where each of their tokens stands among all, padding last (B, T), and what the step gives."""
+    def gather(self, rows: NDArray[np.int64], longest: int, shortest: int) -> tuple[Tensor, Tensor, Batch]:
+        """Items (B,), where each of their tokens stands among all, padding last (B, T), and the batch of them."""
         items, columns = self._send(rows), torch.arange(longest, device=self.device)
         attention = columns < self.lengths[items, None]
         places = torch.where(attention, self.begins[items, None] + columns, len(self.ids) - 1)
         fixed = None if self.fixed is None else self.fixed[items]
-        batch = Batch(self.ids[places].long(), attention, tuple(value[places] for value in self.values), fixed)
-        with torch.inference_mode():
-            return items, places, *step(batch)
+        values = tuple(value[places] for value in self.values)
+        return items, places, Batch(self.ids[places].long(), attention, values, fixed, shortest < longest)
 
     def _send(self, array: NDArray[np.generic]) -> Tensor:
         tensor = torch.from_numpy(array)
@@ -216,5 +210,5 @@ def _fetch(tensor: Tensor | None) -> NDArray[np.float32] | None:
         return tensor.cpu().numpy()
     landed = torch.empty(tensor.shape, pin_memory=True)
     landed.copy_(tensor, non_blocking=True)
-    torch.cuda.synchronize(tensor.device)
+    torch.cuda.current_stream(tensor.device).record_event().synchronize()  # and not for what others launch after it
     return landed.numpy()

@@ -6,11 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from seqmask.inference.engine import Batch, Engine, Items, Step
+from seqmask.inference.engine import Engine, Items
+from seqmask.inference.steps import Check, Classify, Explain
 from seqmask.models.checkpoint import ClassifierModel, Model
 from seqmask.models.classifier import Classifier
 from seqmask.models.explainer import Explainer
@@ -65,42 +64,6 @@ def grouped(
         yield index, records
 
 
-def classify_step(classifier: Classifier, operator: str) -> Step:
-    """Engine step: logits (B, C), under the mask where the items bring one."""
-
-    def step(batch: Batch) -> tuple[Tensor | None, Tensor | None]:
-        mask = batch.values[0] if batch.values else None
-        return classifier(batch.ids, batch.attention, mask, operator), None
-
-    return step
-
-
-def check_step(classifier: Classifier, operator: str, stacked: bool) -> Step:
-    """Engine step: logits (B, 2 C), under the mask of each item and under its inverse.
-
-    stacked: both in one pass, which is half the launches on a GPU. On a CPU it gains nothing, and rounding follows the
-    size of the batch: one after the other, the logits are those of the same batch under one mask, bit by bit.
-    """
-
-    def step(batch: Batch) -> tuple[Tensor | None, Tensor | None]:
-        ids, attention, (mask,) = batch.ids, batch.attention, batch.values
-        if stacked:
-            both = classifier(ids.repeat(2, 1), attention.repeat(2, 1), torch.cat([mask, 1 - mask]), operator)
-            return torch.cat(both.chunk(2), dim=1), None
-        return torch.cat([classifier(ids, attention, part, operator) for part in (mask, 1 - mask)], dim=1), None
-
-    return step
-
-
-def explain_step(explainer: Explainer) -> Step:
-    """Engine step: keep probabilities (B, T, tracks) for the classes (R,) that each item brings."""
-
-    def step(batch: Batch) -> tuple[Tensor | None, Tensor | None]:
-        return None, torch.sigmoid(explainer(batch.ids, batch.attention, batch.fixed))
-
-    return step
-
-
 def classify_pool(
     pool: Pool, classifier: Classifier, engine: Engine, mask: NDArray[np.float32] | None = None, operator: str = ""
 ) -> NDArray[np.float32]:
@@ -109,7 +72,7 @@ def classify_pool(
     mask: of every token (T,), 1 = kept; None = unmasked.
     """
     items = Items(pool.ids, pool.offsets, () if mask is None else (mask,))
-    found = engine.run_all(classify_step(classifier, operator or classifier.operator), items)
+    found = engine.run_all(Classify(classifier, operator or classifier.operator), items)
     return mean_over_windows(pool, found.window, sum(classifier.sizes))
 
 
@@ -119,7 +82,7 @@ def check_pool(
     """Logits (n, C) of records under the mask (T,) of their tokens, and under 1 - mask."""
     width, stacked = sum(classifier.sizes), engine.device.type != "cpu"
     items = Items(pool.ids, pool.offsets, (mask,))
-    found = engine.run_all(check_step(classifier, operator, stacked), items, copies=2 if stacked else 1)
+    found = engine.run_all(Check(classifier, operator, stacked), items, copies=2 if stacked else 1)
     both = mean_over_windows(pool, found.window, 2 * width)
     return both[:, :width], both[:, width:]
 
@@ -138,6 +101,8 @@ def check_ranks(
 
 def mean_over_windows(pool: Pool, logits: NDArray[np.float32] | None, width: int) -> NDArray[np.float32]:
     """Of logits (W, width) of windows the mean of each record (n, width), weighted by tokens; zeros without window."""
+    if logits is not None and (pool.windows == 1).all():
+        return logits
     mean = np.zeros((len(pool.records), width), dtype=np.float32)
     if logits is None:
         return mean
@@ -156,7 +121,7 @@ def mask_pool(pool: Pool, explainer: Explainer, engine: Engine, classes: NDArray
     All windows of a record explain the record's class, whatever they would be classified as alone.
     """
     items = Items(pool.ids, pool.offsets, fixed=np.repeat(classes, pool.windows, axis=0))
-    mask = engine.run_all(explain_step(explainer), items).token
+    mask = engine.run_all(Explain(explainer), items).token
     return np.zeros((0, explainer.tracks), np.float32) if mask is None else mask
 
 

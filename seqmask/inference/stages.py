@@ -28,16 +28,19 @@ class Channel(Generic[T]):
 
     def __init__(self, depth: int = DEPTH) -> None:
         self._items: deque[T] = deque()
-        self._depth, self._changed = depth, threading.Condition()
+        self._depth, self._changed, self._count = depth, threading.Condition(), 0
         self._ended = self.stopped = False
 
-    def put(self, item: T) -> None:
-        """Add an item; waits for room. Raises Stopped."""
+    def put(self, item: T, turn: int = -1) -> None:
+        """Add an item; waits for room, and until so many were put before it (-1: any number). Raises Stopped."""
         with self._changed:
-            self._changed.wait_for(lambda: self.stopped or len(self._items) < self._depth)
+            self._changed.wait_for(
+                lambda: self.stopped or (len(self._items) < self._depth and turn in (-1, self._count))
+            )
             if self.stopped:
                 raise Stopped
             self._items.append(item)
+            self._count += 1
             self._changed.notify_all()
 
     def end(self) -> None:
@@ -73,23 +76,29 @@ class Stages(Generic[A, B]):
     Reading and computing have a thread each, named `seqmask-read` and `seqmask-compute`; writing is done by the caller
     of `run`, whom Ctrl-C and a closed pipe reach. What any stage raises stops the other two, at the next item or
     `pulse`, and is raised by `run` as it is.
+
+    abreast: items that are computed at the same time, by a thread each: a GPU is busy with one while the host makes
+    ready the next. `compute` must allow it.
     """
 
-    def __init__(self, source: Iterable[A], compute: Callable[[A], B]) -> None:
-        self._source, self._compute = source, compute
+    def __init__(self, source: Iterable[A], compute: Callable[[A], B], abreast: int = 1) -> None:
+        self._source, self._compute, self._abreast = source, compute, abreast
+        self._taking, self._finished = threading.Lock(), 0
         self._read: Channel[A] = Channel()
         self._computed: Channel[B] = Channel()
         self._failure: BaseException | None = None
 
     def run(self, write: Callable[[B], None]) -> None:
         """Run to the end. Raises what a stage raised."""
-        reader, computer = (
+        items = enumerate(self._read)
+        stages = [("read", self._reading), *[("compute", lambda: self._computing(items))] * self._abreast]
+        reader, *computers = (
             threading.Thread(target=self._guarded, args=(stage,), name=f"seqmask-{name}", daemon=True)
-            for name, stage in (("read", self._reading), ("compute", self._computing))
+            for name, stage in stages
         )
         with _interpreter_for_threads():
-            reader.start()
-            computer.start()
+            for thread in (reader, *computers):
+                thread.start()
             try:
                 for item in self._computed:
                     write(item)
@@ -97,7 +106,8 @@ class Stages(Generic[A, B]):
                 pass  # the failure of another stage, which is raised below
             finally:
                 self._stop()
-                computer.join()
+                for computer in computers:
+                    computer.join()
                 reader.join(PATIENCE)
         failure, self._failure = self._failure, None
         if failure is not None:
@@ -117,10 +127,17 @@ class Stages(Generic[A, B]):
             self._read.put(item)
         self._read.end()
 
-    def _computing(self) -> None:
-        for item in self._read:
-            self._computed.put(self._compute(item))
-        self._computed.end()
+    def _computing(self, items: Iterator[tuple[int, A]]) -> None:
+        while True:
+            with self._taking:
+                turn, item = next(items, (-1, None))
+            if turn < 0:
+                break
+            self._computed.put(self._compute(item), turn)  # type: ignore[arg-type]
+        with self._taking:
+            self._finished += 1
+            if self._finished == self._abreast:
+                self._computed.end()
 
     def _guarded(self, stage: Callable[[], None]) -> None:
         try:

@@ -15,6 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from seqmask.models import fused
+from seqmask.models.crossing import CrossingEmbedding
+
 DEFAULTS = {
     "type_vocab_size": 2,
     "max_position_embeddings": 512,
@@ -48,10 +51,19 @@ class Embeddings(nn.Module):
         self.token_type_embeddings = nn.Embedding(config["type_vocab_size"], width)
         self.LayerNorm = nn.LayerNorm(width, eps=config["layer_norm_eps"])
         self.dropout = nn.Dropout(config["hidden_dropout_prob"])
+        self.fused = False
 
     def forward(self, input_ids: Tensor) -> Tensor:
         """States (B, T, D) of ids (B, T) int64, all of type 0."""
-        return self.finish(self.word_embeddings(input_ids))
+        words = self.word_embeddings
+        if self.fused and isinstance(words, CrossingEmbedding):
+            bags = words.bags(input_ids, words.visible)
+            return fused.embed(*bags, self.shift(input_ids.shape[1]), self.LayerNorm)
+        return self.finish(words(input_ids))
+
+    def shift(self, tokens: int) -> Tensor:
+        """What is added to the word embeddings of so many tokens, (T, D)."""
+        return self.position_embeddings.weight[:tokens] + self.token_type_embeddings.weight[0]
 
     def finish(self, words: Tensor) -> Tensor:
         """States (B, T, D) of word embeddings (B, T, D)."""
@@ -120,9 +132,12 @@ class Output(nn.Module):
         self.dense = nn.Linear(inner, config["hidden_size"])
         self.LayerNorm = nn.LayerNorm(config["hidden_size"], eps=config["layer_norm_eps"])
         self.dropout = nn.Dropout(config["hidden_dropout_prob"])
+        self.fused = False
 
     def forward(self, inner: Tensor, residual: Tensor) -> Tensor:
         """(B, T, D) from what is within the sublayer and from what went into it."""
+        if self.fused:
+            return fused.add_norm(self.dense(inner), residual, self.LayerNorm)
         states: Tensor = self.LayerNorm(self.dropout(self.dense(inner)) + residual)
         return states
 
@@ -136,11 +151,14 @@ class Layer(nn.Module):
         self.attention = nn.ModuleDict({"self": SelfAttention(config), "output": Output(config, width)})
         self.intermediate = nn.ModuleDict({"dense": nn.Linear(width, inner)})
         self.output = Output(config, inner)
+        self.fused = False
 
     def forward(self, states: Tensor, mask: Tensor | None) -> Tensor:
         """(B, T, D) to (B, T, D)."""
         states = self.attention["output"](self.attention["self"](states, mask), states)
-        result: Tensor = self.output(F.gelu(self.intermediate["dense"](states)), states)
+        dense: nn.Linear = self.intermediate["dense"]  # type: ignore[assignment]
+        inner = fused.gelu(states, dense) if self.fused else F.gelu(dense(states))
+        result: Tensor = self.output(inner, states)
         return result
 
 
@@ -158,10 +176,12 @@ class Bert(nn.Module):
         )
         self.apply(lambda module: _initialise(module, config["initializer_range"]))
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Hidden:
-        """States of ids (B, T) int64. attention_mask: (B, T), 0 = padding, or (B, 1, T, T) as attention takes it."""
-        mask: Tensor | None = attention_mask
-        if attention_mask.dim() == 2:
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None) -> Hidden:
+        """States of ids (B, T) int64. attention_mask: (B, T), 0 = padding, or (B, 1, T, T) as attention takes it, or
+        None where nothing is padded, which a GPU need not be asked then.
+        """
+        mask = attention_mask
+        if attention_mask is not None and attention_mask.dim() == 2:
             seen = attention_mask.bool()
             # Without padding there is nothing to hide, and faster attention
             mask = None if seen.all() else seen[:, None, None].expand(-1, 1, seen.shape[1], -1)
@@ -183,11 +203,15 @@ class Bert(nn.Module):
         """Hold the layers' weights and states in bfloat16, for inference on a GPU, for good. Embeddings stay float32.
 
         Autocast makes float32 of every LayerNorm's output, to be cast again before every product: on an H100 that took
-        longer than the products (docs/decisions/0022).
+        longer than the products (docs/decisions/0022). Where there is Triton, the rest is fused as well.
         """
         self.encoder.to(torch.bfloat16)
-        for layer in self.encoder.layer:  # type: ignore[union-attr]
-            layer.attention["self"].join()
+        able = fused.available(self.embeddings.LayerNorm.weight.device)
+        for module in self.modules():
+            if isinstance(module, SelfAttention):
+                module.join()
+            elif isinstance(module, Embeddings | Output | Layer):
+                module.fused = able
 
 
 @torch.no_grad()

@@ -7,6 +7,7 @@ which `seqmask mask` reads, holds the same of its classifier and explainer.safet
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from seqmask.errors import InputError, SeqmaskError
 from seqmask.labels import Ranks
@@ -132,7 +134,8 @@ def load_classifier(directory: Path) -> ClassifierModel:
     _check(directory / "classifier.json", data, "encoder", "sizes", "operator", "settings")
     ranks = Ranks.from_json(read_json(directory / "labels.json"), directory / "labels.json")
     tokenizer = _tokenizer(directory / "tokenizer.json")
-    network = Classifier(data["encoder"], data["sizes"], data["operator"])
+    with Undrawn():
+        network = Classifier(data["encoder"], data["sizes"], data["operator"])
     if ranks.sizes != network.sizes:
         raise InputError(
             directory / "labels.json", f"classes {ranks.sizes}", expected=f"{network.sizes} as in the weights"
@@ -192,7 +195,8 @@ def load_model(directory: Path) -> Model:
                 f"the Explainer was trained for {name} {wanted[:12]}, the directory holds {name} {found[:12]}",
                 remedy="train an Explainer for this classifier",
             )
-    explainer = Explainer(data["encoder"], classifier.network.sizes, data["tracks"])
+    with Undrawn():
+        explainer = Explainer(data["encoder"], classifier.network.sizes, data["tracks"])
     _load_into(explainer, directory / "explainer.safetensors")
     digest = file_sha256(directory / "explainer.safetensors")
     return Model(
@@ -223,6 +227,20 @@ def _tokenizer(path: Path) -> Tokenizer:
         return tokenizer_of(data)
     except (SeqmaskError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(path, f"a tokenizer that cannot be understood ({error})") from error
+
+
+DRAWING = (Tensor.normal_, Tensor.uniform_, nn.init.kaiming_uniform_, nn.init.normal_, nn.init.uniform_)
+
+
+class Undrawn(TorchFunctionMode):
+    """Within it no random weights are drawn, which took most of the time of a load: stored ones replace them all."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """As without it, but for what draws."""
+        kwargs = kwargs or {}
+        return [*args, *kwargs.values()][0] if func in DRAWING else func(*args, **kwargs)  # the tensor is the first
 
 
 def _load_into(module: nn.Module, path: Path) -> None:

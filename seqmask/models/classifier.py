@@ -40,23 +40,25 @@ class Classifier(nn.Module):
             positions -= int(self.config["pad_token_id"]) + 1  # ESM counts positions from there on
         return positions
 
-    def forward(self, ids: Tensor, attention: Tensor, mask: Tensor | None = None, operator: str = "") -> Tensor:
-        """Logits (B, C) float32. ids (B, T) int64, attention (B, T) bool, mask (B, T) in [0, 1] or None = all kept.
+    def forward(self, ids: Tensor, attention: Tensor | None, mask: Tensor | None = None, operator: str = "") -> Tensor:
+        """Logits (B, C) float32. ids (B, T) int64, attention (B, T) bool or None = nothing is padded, mask (B, T) in
+        [0, 1] or None = all kept.
 
         Special tokens and padding are never masked, whatever the mask says of them.
         """
+        seen = torch.ones_like(ids, dtype=torch.bool) if attention is None else attention
         if mask is None:
-            return self._pool_and_score(self._encode(ids, attention), attention.float())
+            return self._pool_and_score(self._encode(ids, attention), seen.float())
         operator = operator or self.operator
         self._refuse_gate(operator)
-        fixed = ~attention | (ids == PAD) | (ids == CLS) | (ids == SEP)
+        fixed = ~seen | (ids == PAD) | (ids == CLS) | (ids == SEP)
         mask = torch.where(fixed, torch.ones((), dtype=mask.dtype, device=mask.device), mask)
         with self.site.masked(mask, operator):
             if operator == "gate":
-                logits = gate_attention(attention, mask, self.encoder.dtype)  # type: ignore[arg-type]
+                logits = gate_attention(seen, mask, self.encoder.dtype)  # type: ignore[arg-type]
                 hidden = self._encode(ids, logits)
-                return self._pool_and_score(hidden, attention * mask.float())
-            return self._pool_and_score(self._encode(ids, attention), attention.float())
+                return self._pool_and_score(hidden, seen * mask.float())
+            return self._pool_and_score(self._encode(ids, attention), seen.float())
 
     def _refuse_gate(self, operator: str) -> None:
         """Other encoders multiply embeddings by the attention mask, or make sliding windows of it: no logits fit in."""
@@ -64,8 +66,8 @@ class Classifier(nn.Module):
         if operator == "gate" and kind != "bert":
             raise SeqmaskError(f"operator gate needs a BERT encoder, not {kind!r}; use --operator blend")
 
-    def _encode(self, ids: Tensor, attention: Tensor) -> Tensor:
-        """Hidden states (B, T, D); attention (B, T) bool or additive logits (B, 1, T, T)."""
+    def _encode(self, ids: Tensor, attention: Tensor | None) -> Tensor:
+        """Hidden states (B, T, D); attention (B, T) bool, additive logits (B, 1, T, T), or None."""
         hidden: Tensor = self.encoder(input_ids=ids, attention_mask=attention).last_hidden_state
         return hidden
 

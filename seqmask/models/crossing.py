@@ -47,22 +47,23 @@ class CrossingEmbedding(nn.Embedding):
 
     def forward(self, ids: Tensor) -> Tensor:
         """Embeddings (B, T, D). ids (B, T) int64; `visible` (B, T) in [0, 1], or None = every token is shown."""
+        return self._sum_places(*self.bags(ids, self.visible), range(self.k))
+
+    def bags(self, ids: Tensor, visible: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """What each embedding is the weighted sum of: a table (N, D), rows of it (B, T, k) int64, weights (B, T, k)."""
         kmers, there = self._kmers(ids)
         weights = there.to(self.weight.dtype)
-        if self.visible is not None:
-            weights = weights * self._neighbours_shown(self.visible.to(weights.dtype))
-        return self._sum_places(self._table(), kmers, weights * self.k**-0.5, range(self.k))
+        if visible is not None:
+            weights = weights * self._neighbours_shown(visible.to(weights.dtype))
+        return self._table(), kmers, weights * self.k**-0.5
 
     def parts(self, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What each embedding is the sum of, (B, T, D) each: the k-mers that reach into the token before, the token
         itself, those that reach into the token after. ids (B, T) int64, all shown.
         """
-        kmers, there = self._kmers(ids)
-        weights = there.to(self.weight.dtype) * self.k**-0.5
-        own = self.k // 2
+        own, bags = self.k // 2, self.bags(ids)
         places = (range(own), range(own, own + 1), range(own + 1, self.k))
-        table = self._table()
-        before, token, after = (self._sum_places(table, kmers, weights, of) for of in places)
+        before, token, after = (self._sum_places(*bags, of) for of in places)
         return before, token, after
 
     def _kmers(self, ids: Tensor) -> tuple[Tensor, Tensor]:

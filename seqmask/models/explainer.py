@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from seqmask.models import fused
 from seqmask.models.bert import Embeddings
 from seqmask.models.classifier import Classifier
 from seqmask.models.crossing import CrossingEmbedding
@@ -88,13 +89,15 @@ class Explainer(nn.Module):
             level = torch.logit(torch.tensor(thresholds), eps=1e-6) / LOGIT_BOUND
             self.head.bias.sub_((LOGIT_BOUND * torch.atanh(level.clamp(-0.999, 0.999))).to(self.head.bias))
 
-    def forward(self, ids: Tensor, attention: Tensor, classes: Tensor | None = None) -> Tensor:
+    def forward(self, ids: Tensor, attention: Tensor | None, classes: Tensor | None = None) -> Tensor:
         """Keep-logits (B, T, tracks) float32 within +-LOGIT_BOUND.
 
-        ids (B, T) int64, attention (B, T) bool. classes (B, R) int64: the class to explain at each rank, -1 or None:
-        the one that the Explainer's own heads predict.
+        ids (B, T) int64, attention (B, T) bool or None = nothing is padded. classes (B, R) int64: the class to explain
+        at each rank, -1 or None: the one that the Explainer's own heads predict.
         """
         hidden = self.encoder(input_ids=ids, attention_mask=attention).last_hidden_state.float()
+        if attention is None:
+            attention = torch.ones_like(ids, dtype=torch.bool)
         with torch.autocast(device_type=hidden.device.type, enabled=False):
             taken, alone = self._evidence(ids)
             places = hidden, taken.float(), alone.float()
@@ -120,11 +123,13 @@ class Explainer(nn.Module):
         if not isinstance(embeddings, Embeddings):
             return full, full
         words = embeddings.word_embeddings
-        taken = full - embeddings.finish(words(torch.full_like(ids[:1], MASK)))
+        hidden = embeddings.finish(words(torch.full_like(ids[:1], MASK)))
         if not isinstance(words, CrossingEmbedding):
-            return taken, taken
+            return full - hidden, full - hidden
+        if embeddings.fused:
+            return fused.evidence(*words.bags(ids), embeddings.shift(ids.shape[1]), hidden, embeddings.LayerNorm)
         before, own, after = words.parts(ids)
-        alone = taken + embeddings.finish(own) - full
+        taken, alone = full - hidden, embeddings.finish(own) - hidden
         # of the token after it, what reaches back; of the token before it, what reaches on
         back, on = full - embeddings.finish(own + after), full - embeddings.finish(before + own)
         return taken + F.pad(back[:, 1:], (0, 0, 0, 1)) + F.pad(on[:, :-1], (0, 0, 1, 0)), alone

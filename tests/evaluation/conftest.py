@@ -20,6 +20,11 @@ Score = Callable[[Tensor, Tensor, bool], Tensor]
 Logits = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
+def seen(ids: Tensor, attention: Tensor | None) -> Tensor:
+    """What is no padding; None where nothing is."""
+    return torch.ones_like(ids, dtype=torch.bool) if attention is None else attention
+
+
 class Network(nn.Module):
     """A classifier of one rank by a function of ids (B, T), what is shown of them (B, T), and whether it is masked."""
 
@@ -27,8 +32,8 @@ class Network(nn.Module):
         super().__init__()
         self.score, self.sizes, self.operator, self.max_tokens = score, (classes,), "blend", 256
 
-    def forward(self, ids: Tensor, attention: Tensor, mask: Tensor | None = None, operator: str = "") -> Tensor:
-        shown = attention.float() * (1 if mask is None else mask)
+    def forward(self, ids: Tensor, attention: Tensor | None, mask: Tensor | None = None, operator: str = "") -> Tensor:
+        shown = seen(ids, attention).float() * (1 if mask is None else mask)
         return self.score(ids, shown, mask is not None)
 
 
@@ -39,8 +44,8 @@ class Masks(nn.Module):
         super().__init__()
         self.logits, self.tracks = logits, 1
 
-    def forward(self, ids: Tensor, attention: Tensor, classes: Tensor) -> Tensor:
-        return self.logits(ids, attention, classes).unsqueeze(-1)
+    def forward(self, ids: Tensor, attention: Tensor | None, classes: Tensor) -> Tensor:
+        return self.logits(ids, seen(ids, attention), classes).unsqueeze(-1)
 
 
 MakeScorer = Callable[..., Scorer]

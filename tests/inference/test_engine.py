@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from seqmask.inference.batches import CPU_TOKENS, GPU_TOKENS
-from seqmask.inference.engine import Batch, Engine, Item, Output
-from seqmask.inference.explain import classify_step, explain_step
+from seqmask.inference.batches import CPU_TOKENS, GPU_TOKENS, Batch
+from seqmask.inference.engine import Engine, Item, Output
+from seqmask.inference.steps import Classify, Explain
 from seqmask.models.checkpoint import Model, load_model
 
 
@@ -96,13 +96,13 @@ def test_results_do_not_depend_on_the_batches(model: Model, budget: int, most: i
     network, explainer = model.classifier.network, model.explainer
     alone, together = Engine(most=1), Engine(budget=budget, most=most)
     for one, other in zip(
-        alone.run(classify_step(network, "blend"), items),
-        together.run(classify_step(network, "blend"), items),
+        alone.run(Classify(network, "blend"), items),
+        together.run(Classify(network, "blend"), items),
         strict=True,
     ):
         np.testing.assert_allclose(one.window, other.window, atol=1e-5 * np.abs(one.window).max(), rtol=0)
     for item, one, other in zip(
-        items, alone.run(explain_step(explainer), items), together.run(explain_step(explainer), items), strict=True
+        items, alone.run(Explain(explainer), items), together.run(Explain(explainer), items), strict=True
     ):
         assert one.token.shape == other.token.shape == (len(item.ids), 1)
         np.testing.assert_allclose(one.token, other.token, atol=1e-5, rtol=0)
@@ -112,7 +112,7 @@ def test_masked_logits_depend_on_the_mask(model: Model) -> None:
     """Or the test above would hold for a step that ignores `values`."""
     masked = random_items(1, 20, longest=64, values=True)
     plain = [Item(item.ids) for item in masked]
-    step = classify_step(model.classifier.network, "blend")
+    step = Classify(model.classifier.network, "blend")
     a, b = (np.stack([output.window for output in Engine().run(step, items)]) for items in (masked, plain))
     assert np.abs(a - b).max() > 0.1
 

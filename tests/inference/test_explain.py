@@ -11,13 +11,12 @@ import pytest
 import torch
 
 from seqmask.inference import explain as module
-from seqmask.inference.engine import Batch, Engine, Items
+from seqmask.inference.batches import Batch
+from seqmask.inference.engine import Engine, Items
 from seqmask.inference.explain import (
     check_pool,
-    check_step,
     classify,
     classify_pool,
-    classify_step,
     explain,
     mask_pool,
     pooled,
@@ -26,6 +25,7 @@ from seqmask.inference.explain import (
     prepare,
     window_masks,
 )
+from seqmask.inference.steps import Check, Classify
 from seqmask.models.checkpoint import Model, load_model
 from seqmask.sequences.explanations import Explanation, Status
 from seqmask.sequences.records import Record
@@ -245,14 +245,14 @@ def test_masked_and_inverse_in_one_pass_or_two(model: Model) -> None:
 
     def watched(batch: Batch) -> Any:
         sizes.append(2 * batch.ids.numel())
-        return check_step(network, model.operator, stacked=True)(batch)
+        return Check(network, model.operator, stacked=True)(batch)
 
     together = Engine(budget=500).run_all(watched, items, copies=2).window
     assert max(sizes) <= 500
-    apart = Engine(budget=500).run_all(check_step(network, model.operator, stacked=False), items).window
+    apart = Engine(budget=500).run_all(Check(network, model.operator, stacked=False), items).window
     np.testing.assert_allclose(together, apart, atol=1e-4)
     plain = [
-        Engine(budget=500).run_all(classify_step(network, model.operator), Items(pool.ids, pool.offsets, (m,)))
+        Engine(budget=500).run_all(Classify(network, model.operator), Items(pool.ids, pool.offsets, (m,)))
         for m in (mask, 1 - mask)
     ]
     np.testing.assert_array_equal(apart, np.concatenate([found.window for found in plain], axis=1))

@@ -51,8 +51,44 @@ def test_order_is_kept_whoever_is_slow(slow: str) -> None:
     assert written == [10 * i for i in range(50)]
 
 
-def test_nothing_to_do() -> None:
-    Stages(iter(()), lambda i: i).run(nothing)
+@pytest.mark.parametrize("abreast", [1, 2, 5])
+def test_nothing_to_do(abreast: int) -> None:
+    Stages(iter(()), lambda i: i, abreast).run(nothing)
+
+
+def test_order_is_kept_by_items_that_are_computed_abreast() -> None:
+    """Every third one is overtaken; and no more are computed at a time than were allowed."""
+    at_once, most, guard = 0, 0, threading.Lock()
+
+    def compute(i: int) -> int:
+        nonlocal at_once, most
+        with guard:
+            at_once += 1
+            most = max(most, at_once)
+        time.sleep(0.003 if i % 3 == 0 else 0)
+        with guard:
+            at_once -= 1
+        return 10 * i
+
+    written: list[int] = []
+    Stages(iter(range(60)), compute, abreast=3).run(written.append)
+    assert written == [10 * i for i in range(60)]
+    assert most == 3
+
+
+@pytest.mark.parametrize("failing", ["source", "compute", "write"])
+def test_a_failure_stops_what_is_computed_abreast(failing: str) -> None:
+    def step(name: str, i: int) -> int:
+        if name == failing and i == 7:
+            raise ValueError(name)
+        return i
+
+    written: list[int] = []
+    stages = Stages((step("source", i) for i in range(10**6)), lambda i: step("compute", i), abreast=3)
+    with pytest.raises(ValueError, match=failing):
+        stages.run(lambda i: written.append(step("write", i)))
+    assert written == list(range(len(written)))
+    assert len(written) <= 7
 
 
 def test_the_stages_run_at_the_same_time_on_threads_with_names() -> None:

@@ -28,7 +28,8 @@ from seqmask.evaluation.rivals.perturb import (
 )
 from seqmask.evaluation.rivals.rollout import rollout_step
 from seqmask.evaluation.scoring import Scorer
-from seqmask.inference.engine import Item, Step
+from seqmask.inference.batches import Step
+from seqmask.inference.engine import Item
 from seqmask.inference.explain import window_masks
 from seqmask.models.explainer import Explainer
 from seqmask.progress import Watch
@@ -203,7 +204,9 @@ def counted(*networks: nn.Module) -> Iterator[list[float]]:
     passes: list[float] = []
 
     def count(module: nn.Module, arguments: tuple[Any, ...]) -> None:
-        passes.append(float(arguments[1].sum()) * (3 if torch.is_grad_enabled() else 1))
+        ids, attention = arguments[:2]
+        tokens = ids.numel() if attention is None else float(attention.sum())
+        passes.append(tokens * (3 if torch.is_grad_enabled() else 1))
 
     handles = [network.register_forward_pre_hook(count) for network in networks]
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from seqmask.inference.engine import Batch, Step
+from seqmask.inference.batches import Batch, Step
 from seqmask.models.classifier import Classifier, log_odds
 
 

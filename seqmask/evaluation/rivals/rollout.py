@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seqmask.inference.engine import Batch, Step
+from seqmask.inference.batches import Batch, Step
 from seqmask.models.classifier import Classifier
 from seqmask.models.encoders import build
 

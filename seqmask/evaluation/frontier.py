@@ -55,6 +55,14 @@ def thresholds_for(track: Sequence[NDArray[np.float32]], areas: Sequence[float] 
     return sorted(set(chosen), reverse=True)
 
 
+def between(points: Sequence[Point], chosen: Point, parts: int = 4) -> tuple[float, ...]:
+    """Areas that part the step from the next smaller of the points to the chosen one; none where there is none."""
+    smaller = [point.area for point in points if point.area < chosen.area]
+    if not smaller:
+        return ()
+    return tuple(np.linspace(max(smaller), chosen.area, parts + 1)[1:-1].tolist())
+
+
 def frontier(
     scorer: Scorer,
     masks: Sequence[NDArray[np.float32]],

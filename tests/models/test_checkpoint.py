@@ -60,6 +60,15 @@ def edit(path: Path, **values: Any) -> None:
     write_json(path, data | values)
 
 
+def test_a_load_draws_no_random_number(tiny_model: Path) -> None:
+    """Neither the time nor the generator's state: what is drawn next is what would have been."""
+    before = torch.get_rng_state()
+    load_model(tiny_model)
+    assert torch.equal(torch.get_rng_state(), before)
+    Classifier(configuration("tiny", TOKENIZER.vocabulary_size, 16), (2, 3), "gate")
+    assert not torch.equal(torch.get_rng_state(), before)
+
+
 def test_classifier_round_trip(tmp_path: Path) -> None:
     saved = network()
     round_to_half(saved)

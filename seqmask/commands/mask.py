@@ -114,9 +114,7 @@ def mask(options: MaskOptions, say: Callable[[str], None], report: Callable[[Tal
     directory = resolve(options.model)
     model, engine = load(directory, options.compute)
     if engine.device.type == "cuda":
-        engine.recordings = Recordings()
-        if engine.precision == "bf16":
-            lower(model)
+        ready(model, engine)
     tau = model.threshold if options.threshold is None else options.threshold
     ranks = model.classifier.ranks
     named = named_classes(options.target, ranks)
@@ -216,13 +214,28 @@ def load(directory: Any, compute: Compute) -> tuple[Model, Engine]:
     return model, Engine(device, precision, token_budget(device, model.classifier.network.config), compute.batch_size)
 
 
-def lower(model: Model) -> None:
-    """Hold the encoders in bfloat16; heads and masks stay in float32. Other encoders than ours are left to autocast:
-    they keep buffers, such as rotary frequencies, that would lose what they are for.
+def ready(model: Model, engine: Engine) -> None:
+    """For a GPU, encoders of our own: their steps are recorded, and with bf16 they are held in bfloat16.
+
+    Others are launched batch by batch, under autocast: they may ask the device within a step, and keep buffers, such as
+    rotary frequencies, that would lose what they are for.
     """
-    for encoder in (model.classifier.network.encoder, model.explainer.encoder):
+    if all(isinstance(encoder, Bert) for encoder in encoders(model)):
+        engine.recordings = Recordings()
+    if engine.precision == "bf16":
+        lower(model)
+
+
+def lower(model: Model) -> None:
+    """Hold our own encoders in bfloat16; heads and masks stay in float32."""
+    for encoder in encoders(model):
         if isinstance(encoder, Bert):
             encoder.lower()
+
+
+def encoders(model: Model) -> tuple[Any, Any]:
+    """The classifier's and the Explainer's."""
+    return model.classifier.network.encoder, model.explainer.encoder
 
 
 def metadata(

@@ -102,7 +102,7 @@ class Validation:
         tracks = [[mask[:, track] for mask in self.masks] for track in range(explainer.tracks)]
         points = self._points([thresholds_for(of, areas) for of in tracks])
         if finer:
-            rest = [between(of, self.wanted.choose(of)) for of in points]
+            rest = [between(track, of, self.wanted.choose(of)) for track, of in zip(tracks, points, strict=True)]
             more = self._points([thresholds_for(of, areas) for of, areas in zip(tracks, rest, strict=True)])
             points = [sorted([*a, *b], key=lambda point: point.area) for a, b in zip(points, more, strict=True)]
         return self._logged(step, [self.wanted.choose(of) for of in points], points)

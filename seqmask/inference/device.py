@@ -95,6 +95,11 @@ def autocast(precision: str, device: torch.device) -> Callable[[], Any]:
     return lambda: torch.autocast(device.type, dtype=_DTYPES[precision])
 
 
+def on(device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    """Within it what names no device of its own, such as a stream or a kernel, belongs to this one, in this thread."""
+    return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
+
+
 def token_budget(device: torch.device, config: Mapping[str, Any]) -> int:
     """Tokens a batch for an encoder of this configuration: what stays in a CPU's cache, or half of a GPU's free memory.
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from seqmask.inference.batches import CPU_TOKENS, GPU_TOKENS, Batch, Found, Step, plan
-from seqmask.inference.device import autocast
+from seqmask.inference.device import autocast, on
 from seqmask.inference.recordings import Recordings
 
 log = logging.getLogger("seqmask")
@@ -113,12 +113,15 @@ class Engine:
         copies: how often the step runs each item of its batch at the same time; the budget is shared between them.
         Out of GPU memory: the cache is freed, the budget halved for good, and all that is left is planned anew.
         """
-        lengths = np.diff(items.offsets)
-        waiting = self._plan(lengths, np.arange(len(lengths)), copies)
-        log.debug("%d windows, %d tokens, %d batches", len(lengths), len(items.ids), len(waiting))
+        with on(self.device):
+            return self._fetched(step, items, np.diff(items.offsets), copies)
+
+    def _fetched(self, step: Step, items: Items, lengths: NDArray[np.int64], copies: int) -> Output:
         held, found = _Held(items, lengths, self.device), _Found(len(lengths), len(items.ids), self.device)
         # One run at a time, and autocast around all batches: weights are cast once
         with self._launching, autocast(self.precision, self.device)():
+            waiting = self._plan(lengths, np.arange(len(lengths)), copies)
+            log.debug("%d windows, %d tokens, %d batches", len(lengths), len(items.ids), len(waiting))
             while waiting:
                 rows = waiting.pop()
                 try:
@@ -133,7 +136,8 @@ class Engine:
                 # Outside of the `except`, whose traceback holds the tensors of the failed batch
                 self._shrink(len(rows) * int(lengths[rows[0]]) * copies // 2)
                 waiting = self._plan(lengths, np.concatenate([rows, *waiting]), copies)
-        return found.fetch()
+            landing = found.landing()  # on their way before another run launches anything
+        return landing()
 
     def _run(self, step: Step, batch: Batch) -> Found:
         with torch.inference_mode():
@@ -147,7 +151,7 @@ class Engine:
         if self.recordings is not None:
             self.recordings.drop()
         torch.cuda.empty_cache()
-        self.budget = budget
+        self.budget = min(self.budget, budget)
         if not self.shrunk:
             log.warning("out of GPU memory: going on with smaller batches (%d tokens)", budget)
         self.shrunk = True
@@ -198,17 +202,23 @@ class _Found:
                 self.token = torch.empty((self.tokens + 1, token.shape[2]), device=self.device)
             self.token[places] = token.float()
 
-    def fetch(self) -> Output:
-        """All of it on the CPU."""
-        return Output(_fetch(self.window), None if self.token is None else _fetch(self.token[:-1]))
+    def landing(self) -> Callable[[], Output]:
+        """Send all of it to the CPU; what is returned waits for that, and gives it."""
+        window = None if self.window is None else _sent(self.window)
+        token = None if self.token is None else _sent(self.token[:-1])
+        arrived = torch.cuda.current_stream().record_event() if self.device.type == "cuda" else None
+
+        def wait() -> Output:
+            if arrived is not None:
+                arrived.synchronize()
+            return Output(*(None if part is None else part.numpy() for part in (window, token)))
+
+        return wait
 
 
-def _fetch(tensor: Tensor | None) -> NDArray[np.float32] | None:
-    if tensor is None:
-        return None
+def _sent(tensor: Tensor) -> Tensor:
+    """On the CPU; from CUDA it may still be on its way."""
     if tensor.device.type != "cuda":
-        return tensor.cpu().numpy()
+        return tensor.cpu()
     landed = torch.empty(tensor.shape, pin_memory=True)
-    landed.copy_(tensor, non_blocking=True)
-    torch.cuda.current_stream(tensor.device).record_event().synchronize()  # and not for what others launch after it
-    return landed.numpy()
+    return landed.copy_(tensor, non_blocking=True)

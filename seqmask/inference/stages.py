@@ -73,12 +73,12 @@ class Channel(Generic[T]):
 class Stages(Generic[A, B]):
     """Every item of a source, computed and written, in order.
 
-    Reading and computing have a thread each, named `seqmask-read` and `seqmask-compute`; writing is done by the caller
-    of `run`, whom Ctrl-C and a closed pipe reach. What any stage raises stops the other two, at the next item or
-    `pulse`, and is raised by `run` as it is.
+    Reading has a thread, `seqmask-read`, and computing has `abreast`, all named `seqmask-compute`; writing is done by
+    the caller of `run`, whom Ctrl-C and a closed pipe reach. What any of them raises stops the others, at the next item
+    or `pulse`, and is raised by `run` as it is.
 
-    abreast: items that are computed at the same time, by a thread each: a GPU is busy with one while the host makes
-    ready the next. `compute` must allow it.
+    abreast: items that are computed at the same time: a GPU is busy with one while the host makes ready the next.
+    `compute` must allow it.
     """
 
     def __init__(self, source: Iterable[A], compute: Callable[[A], B], abreast: int = 1) -> None:

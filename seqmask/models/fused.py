@@ -22,8 +22,9 @@ def available(device: torch.device) -> bool:
     if device.type != "cuda":
         return False
     try:
-        norm = nn.LayerNorm(8, device=device)
-        add_norm(torch.ones(1, 8, device=device), torch.ones(1, 8, device=device), norm)
+        with torch.cuda.device(device):
+            norm = nn.LayerNorm(8, device=device)
+            add_norm(torch.ones(1, 8, device=device), torch.ones(1, 8, device=device), norm)
     except Exception as error:  # whatever is wrong with the compiler: torch's operators do the same
         log.debug("no fused kernels: %s", error)
         return False

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,8 +13,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from seqmask.inference.batches import CPU_TOKENS, GPU_TOKENS, Batch
+from seqmask.inference.batches import CPU_TOKENS, GPU_TOKENS, Batch, Found, Step
 from seqmask.inference.engine import Engine, Item, Output
+from seqmask.inference.stages import Stages
 from seqmask.inference.steps import Classify, Explain
 from seqmask.models.checkpoint import Model, load_model
 
@@ -129,7 +132,45 @@ def test_budget_by_device() -> None:
     assert Engine(budget=17).budget == 17
 
 
+def test_threads_share_an_engine(model: Model) -> None:
+    """Modules hold the mask of the batch that they are in, and what the Explainer keeps of it: one at a time."""
+    network, engine = model.classifier.network, Engine(budget=512)
+    sets = [random_items(20 + i, 40, longest=40, values=True) for i in range(9)]
+    steps: list[Step] = [Classify(network, "blend"), Classify(network, "gate"), Explain(model.explainer)]
+
+    def run(i: int) -> list[Output]:
+        return engine.run(steps[i % 3], sets[i])
+
+    alone = [run(i) for i in range(9)]
+    together: list[list[Output]] = []
+    Stages(iter(range(9)), run, abreast=3).run(together.append)
+    for one, other in zip(alone, together, strict=True):
+        for a, b in zip(one, other, strict=True):
+            for part, same in ((a.window, b.window), (a.token, b.token)):
+                assert (part is None) == (same is None)
+                if part is not None:
+                    np.testing.assert_array_equal(part, same)
+
+
 class TestOutOfMemory:
+    def test_a_thread_that_waited_plans_with_the_smaller_budget(self) -> None:
+        items, sizes, met = random_items(8, 100), [], threading.Event()
+        engine = Engine(budget=2048)
+
+        def first(batch: Batch) -> Found:
+            met.set()  # the other one is under way, and waits
+            time.sleep(0.05 if not sizes else 0)
+            return scarce(100, sizes)(batch)
+
+        second: list[tuple[int, int]] = []
+        thread = threading.Thread(target=engine.run, args=(first, items))
+        thread.start()
+        assert met.wait(10)
+        check_echo(items, engine.run(scarce(100, second), items))
+        thread.join()
+        assert all(rows * width <= 128 for rows, width in second)
+        assert engine.budget <= 128
+
     def test_goes_on_with_smaller_batches_and_keeps_the_order(self, caplog: pytest.LogCaptureFixture) -> None:
         items, sizes = random_items(3, 200), []
         engine = Engine(budget=2048)

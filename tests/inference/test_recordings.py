@@ -35,18 +35,21 @@ class Steps:
 class Recorder:
     """As CUDA graphs do: runs the step on what the batch was, and fills the outputs of that one run."""
 
-    def __init__(self) -> None:
-        self.made = 0
+    def __init__(self, says: str = "") -> None:
+        self.made, self.says = 0, says
 
     def __call__(self, step: Step, batch: Batch) -> Recording:
         self.made += 1
+        assert not batch.padded
         copies = tuple(value.clone() for value in batch.values)
         held = Batch(batch.ids.clone(), batch.attention.clone(), copies, batch.fixed, batch.padded)
         window, _ = step(held)
         assert window is not None
+        if self.says == "the first":
+            return Recording(held, lambda: None, (window, None))
 
         def launch() -> None:
-            window.copy_(step(held)[0])  # type: ignore[arg-type]
+            window.copy_(step(held)[0] * (1.2 if self.says == "more" else 1))  # type: ignore[operator]
 
         return Recording(held, launch, (window, None))
 
@@ -68,7 +71,30 @@ def test_what_comes_again_is_recorded_and_says_the_same() -> None:
         assert recorder.made == (seed >= AGAIN)
 
 
-def test_another_shape_step_or_padding_is_another_recording() -> None:
+@pytest.mark.parametrize("says", ["the first", "more"])
+def test_a_recording_that_says_something_else_is_not_used(says: str) -> None:
+    """One that launches nothing leaves what was there when it was made, which is right for that batch alone."""
+    recorder = Recorder(says)
+    recordings = Recordings(recorder)
+    for seed in range(AGAIN + 4):
+        given = batch(3, 7, seed, values=1)
+        torch.testing.assert_close(recordings.run(Steps(), given)[0], Steps()(given)[0])
+    assert recorder.made == 1
+
+
+def test_padded_batches_are_launched() -> None:
+    """Attention asks the device whether there is padding, which no recording can."""
+    recorder, step = Recorder(), Steps()
+    recordings = Recordings(recorder)
+    for seed in range(AGAIN + 4):
+        recordings.run(step, batch(3, 7, seed, padded=True))
+    assert recorder.made == 0
+    for seed in range(AGAIN + 1):
+        recordings.run(step, batch(3, 7, seed))
+    assert recorder.made == 1, "and others are recorded all the same"
+
+
+def test_another_shape_or_step_is_another_recording() -> None:
     recorder = Recorder()
     recordings = Recordings(recorder)
     kinds = [
@@ -76,7 +102,6 @@ def test_another_shape_step_or_padding_is_another_recording() -> None:
         (Steps("b"), batch(3, 7)),
         (Steps("a"), batch(3, 8)),
         (Steps("a"), batch(2, 7)),
-        (Steps("a"), batch(3, 7, padded=True)),
         (Steps("a"), batch(3, 7, values=1)),
     ]
     for _ in range(AGAIN):

@@ -128,7 +128,9 @@ def test_a_lowered_model_says_the_same(tiny_model: Path, able: Callable[[bool], 
         assert {part.fused for part in parts} == {on}
         with torch.inference_mode(), torch.autocast(DEVICE.type, torch.bfloat16):
             logits = [
-                network(ids, seen, half, operator) for seen in (None, attention) for operator in ("scale", "blend")
+                network(ids, seen, half, operator)
+                for seen in (None, attention)
+                for operator in ("scale", "blend", "gate")
             ]
             said.append([*logits, torch.sigmoid(model.explainer(ids, attention, classes))])
     for one, other in zip(*said, strict=True):

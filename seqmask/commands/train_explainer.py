@@ -20,16 +20,7 @@ from seqmask.commands.panels import training_panels
 from seqmask.commands.train_classifier import fingerprint
 from seqmask.config import ExplainerOptions, to_json
 from seqmask.errors import InputError, SeqmaskError, UsageError
-from seqmask.evaluation.frontier import (
-    AREAS,
-    FEW_AREAS,
-    SAME_AREA,
-    Point,
-    Wanted,
-    between,
-    frontier,
-    thresholds_for,
-)
+from seqmask.evaluation.frontier import AREAS, FEW_AREAS, SAME_AREA, Point, Wanted, frontier, thresholds_for
 from seqmask.evaluation.scoring import Scorer
 from seqmask.inference.device import autocast, options_of
 from seqmask.inference.engine import Engine
@@ -92,23 +83,13 @@ class Validation:
         self.weights, self.log, self.step = tensors or None, data["log"], data.get("step")
         self.best = data["best"] and [Point.of(values) for values in data["best"]]
 
-    def measure(self, explainer: Explainer, step: int, areas: Sequence[float], finer: bool = False) -> list[Point]:
-        """The chosen point of each track, of those at about these areas.
-
-        finer: also at areas between the one that is chosen of these and the next smaller.
-        """
+    def measure(self, explainer: Explainer, step: int, areas: Sequence[float]) -> list[Point]:
+        """The chosen point of each track, of those at about these areas."""
         explainer.eval()
         self.masks = self.scorer.masks(explainer)
         tracks = [[mask[:, track] for mask in self.masks] for track in range(explainer.tracks)]
-        points = self._points([thresholds_for(of, areas) for of in tracks])
-        if finer:
-            rest = [between(track, of, self.wanted.choose(of)) for track, of in zip(tracks, points, strict=True)]
-            more = self._points([thresholds_for(of, areas) for of, areas in zip(tracks, rest, strict=True)])
-            points = [sorted([*a, *b], key=lambda point: point.area) for a, b in zip(points, more, strict=True)]
+        points = frontier(self.scorer, self.masks, self.reference, [thresholds_for(of, areas) for of in tracks])
         return self._logged(step, [self.wanted.choose(of) for of in points], points)
-
-    def _points(self, thresholds: Sequence[Sequence[float]]) -> list[list[Point]]:
-        return frontier(self.scorer, self.masks, self.reference, thresholds)
 
     def centred(self, explainer: Explainer, step: int) -> list[Point]:
         """The points at CENTRE, of the Explainer that `measure` saw last, now that its masks were centred.
@@ -349,7 +330,7 @@ def finish(
     if validation.weights is not None:  # none where an older checkpoint was resumed after its last step
         explainer.load_state_dict(validation.weights)
     round_to_half(explainer)  # what is measured is what is stored; centring shifts the bias alone
-    chosen = validation.measure(explainer, options.steps, AREAS, finer=True)
+    chosen = validation.measure(explainer, options.steps, AREAS)
     explainer.centre([point.threshold for point in chosen])
     round_to_half(explainer)
     chosen = validation.centred(explainer, options.steps)

@@ -55,24 +55,6 @@ def thresholds_for(track: Sequence[NDArray[np.float32]], areas: Sequence[float] 
     return sorted(set(chosen), reverse=True)
 
 
-def between(
-    track: Sequence[NDArray[np.float32]], points: Sequence[Point], chosen: Point, parts: int = 4
-) -> tuple[float, ...]:
-    """Shares of all tokens that part the step from the next smaller of the points to the chosen one, if there is one.
-
-    track: (N,) a record. In tokens, as `thresholds_for` takes them: where those differ in length an area is no share.
-    """
-    smaller = [point for point in points if point.threshold > chosen.threshold]
-    if not smaller:
-        return ()
-    values = np.concatenate(track)
-    low, high = (
-        float((values >= np.float32(point.threshold)).mean())
-        for point in (min(smaller, key=lambda point: point.threshold), chosen)
-    )
-    return tuple(np.linspace(low, high, parts + 1)[1:-1].tolist())
-
-
 def frontier(
     scorer: Scorer,
     masks: Sequence[NDArray[np.float32]],

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from seqmask.evaluation.frontier import AREAS, FEW_AREAS, Point, Wanted, between, frontier, thresholds_for
+from seqmask.evaluation.frontier import AREAS, FEW_AREAS, Point, Wanted, frontier, thresholds_for
 
 TOKENS = 10
 
@@ -182,14 +182,6 @@ class TestWanted:
         points = [point(0.1, kept=0.9), point(0.2, removed=0.5), point(0.3), point(0.4, kept=1.0, removed=0.0)]
         assert self.WANTED.choose(points) is points[2]
         assert self.WANTED.choose(points[::-1]) is points[2]
-
-    def test_what_lies_between_it_and_the_next_smaller_one(self) -> None:
-        """In shares of the tokens, whatever these have for areas."""
-        track = [np.arange(1, 21, dtype=np.float32) / 20]  # of 20 tokens
-        points = [replace(point(area), threshold=tau) for area, tau in ((0.3, 0.95), (0.5, 0.75), (0.6, 0.55))]
-        assert between(track, points, points[1]) == pytest.approx((0.15, 0.2, 0.25))  # from 2 to 6 tokens
-        assert between(track, points[::-1], points[2], 2) == pytest.approx((0.4,))
-        assert between(track, points, points[0]) == ()
 
     def test_else_the_best_trade_up_to_half(self) -> None:
         points = [point(0.1, 0.5, 0.5), point(0.2, 0.8, 0.5), point(0.3, 0.85, 0.5), point(0.7, 1.0, 0.0)]

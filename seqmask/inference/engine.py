@@ -114,9 +114,9 @@ class Engine:
         Out of GPU memory: the cache is freed, the budget halved for good, and all that is left is planned anew.
         """
         with on(self.device):
-            return self._fetched(step, items, np.diff(items.offsets), copies)
+            return self._on_device(step, items, np.diff(items.offsets), copies)
 
-    def _fetched(self, step: Step, items: Items, lengths: NDArray[np.int64], copies: int) -> Output:
+    def _on_device(self, step: Step, items: Items, lengths: NDArray[np.int64], copies: int) -> Output:
         held, found = _Held(items, lengths, self.device), _Found(len(lengths), len(items.ids), self.device)
         # One run at a time, and autocast around all batches: weights are cast once
         with self._launching, autocast(self.precision, self.device)():

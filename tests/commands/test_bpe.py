@@ -78,6 +78,7 @@ def test_masks_are_in_nucleotides(run: Run, model: Path, tmp_path: Path) -> None
 
 
 def test_evaluate(run: Run, model: Path, tmp_path: Path) -> None:
+    pytest.importorskip("lime")
     told = ("--limit", 15, "--sample", 4, "--rivals", "occlusion,lime-50", "--rivals-limit", 3)
     done = run(
         *("evaluate", SEQUENCES, "-m", model, "-l", LABELS, *told, "--json", tmp_path / "r.json", "-t", 1),

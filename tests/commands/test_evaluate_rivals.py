@@ -40,6 +40,7 @@ def test_every_part_reads_as_many_windows_as_it_said(
     few: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Or the time left would be wrong. Partition SHAP may stop before its limit."""
+    pytest.importorskip("lime")
     parts: list[tuple[str, int, int]] = []
     begin, engine = Watch.part, Engine(torch.device("cpu"), most=1)
 

@@ -219,6 +219,15 @@ def training(model: Model, reports: Reports) -> list[str]:
     stopped = [n for n, s in (("classifier", ours), ("Explainer", theirs)) if s["options"].get("resume")]
     if stopped:
         parts.append(f"Training of the {' and the '.join(stopped)} was stopped and gone on with (`--resume`).")
+    if joined := ours.get("lineages"):
+        weights = ", ".join(f"{name} {number(value)}" for name, value in joined["weights"].items())
+        parts.append(
+            wrap(
+                f"The ranks are joined to one distribution over {joined['count']:,} lineages (`--lineages`), fitted on "
+                f"split `val`; weights of the ranks' own heads: {weights}; of the training shares: "
+                f"{number(joined['prior'])}."
+            )
+        )
     if model.classifier["settings"].get("temperatures"):
         found = ", ".join(f"{name} {number(value)}" for name, value in ours["temperatures"].items())
         parts.append(

@@ -37,6 +37,7 @@ class ClassifierOptions:
     phases: int = 1  # with crossing: 3 tells k-mers apart by their place modulo 3, for coding sequence
     canonical: bool = False  # with crossing: a k-mer and its reverse complement are one
     pooler: int = 512  # inner size of the feed-forward block between pooling and the heads; 0 = heads read the mean
+    lineages: bool = True  # join the ranks: one distribution over the training lineages, fitted on `val`
     max_tokens: int = 256  # longest window, tokens
     operator: str = "gate"  # the masking operator it is trained to expect
     min_per_class: int = 20  # rarer classes are unknown at that rank

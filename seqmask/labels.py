@@ -249,6 +249,28 @@ def fit_ranks(rows: Iterable[Mapping[str, str]], names: Sequence[str], min_per_c
     return Ranks(tuple(ranks))
 
 
+def lineages_of(targets: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The distinct lineages (N, R) among targets (n, R), -1 = unknown, in order; without one that is all unknown."""
+    found: NDArray[np.int64] = np.unique(targets, axis=0)
+    known: NDArray[np.int64] = found[(found != UNKNOWN).any(axis=1)]
+    return known
+
+
+def nested_share(targets: NDArray[np.int64]) -> float:
+    """Of targets (n, R), the share that stand under the class above that most of their own class stand under: 1 for a
+    taxonomy. The least over neighbouring ranks; rows that are unknown at one of them do not count.
+    """
+    shares = [1.0]
+    for above, own in zip(targets.T, targets.T[1:], strict=False):
+        known = (above != UNKNOWN) & (own != UNKNOWN)
+        if known.any():
+            pairs, counts = np.unique(np.stack([own[known], above[known]]), axis=1, return_counts=True)
+            most = np.zeros(pairs[0].max() + 1, dtype=np.int64)
+            np.maximum.at(most, pairs[0], counts)
+            shares.append(float(most.sum() / counts.sum()))
+    return min(shares)
+
+
 def _parents(
     rows: Sequence[Mapping[str, str]], name: str, classes: Sequence[str], above: Rank
 ) -> tuple[tuple[int, ...], ...]:

@@ -12,7 +12,17 @@ import pytest
 from xopen import xopen
 
 from seqmask.errors import InputError, SeqmaskError, UsageError
-from seqmask.labels import UNKNOWN, LabelTable, Rank, Ranks, fit_ranks, parse_lineage, read_labels
+from seqmask.labels import (
+    UNKNOWN,
+    LabelTable,
+    Rank,
+    Ranks,
+    fit_ranks,
+    lineages_of,
+    nested_share,
+    parse_lineage,
+    read_labels,
+)
 
 # Two lines of a real table (NCBI lineage), and one sequence whose genus is not known.
 TSV = """\
@@ -99,6 +109,22 @@ def test_fit_ranks():
         ("domain", ("A", "B"), (-1, -1)),
         ("genus", ("a", "b"), (-1, -1)),
     ]
+
+
+def test_lineages_among_targets():
+    targets = np.array([[1, 3], [0, -1], [1, 3], [-1, -1], [0, 2], [-1, 2]])
+    assert lineages_of(targets).tolist() == [[-1, 2], [0, -1], [0, 2], [1, 3]]
+
+
+def test_how_nested_labels_are():
+    """Nine of ten of class 0 stand under 0; the unknown do not count; of several pairs of ranks the worst."""
+    targets = np.array([[0, 0]] * 9 + [[1, 0], [-1, 0], [1, -1]] + [[1, 1]] * 10)
+    assert nested_share(targets) == pytest.approx(19 / 20)
+    assert nested_share(np.column_stack([targets, targets[:, 1]])) == pytest.approx(19 / 20)
+    assert nested_share(targets[:9]) == 1
+    assert nested_share(targets[:, :1]) == 1
+    rng = np.random.default_rng(0)
+    assert nested_share(rng.integers(2, size=(1000, 2))) < 0.6
 
 
 def test_rare_classes_are_unknown():

@@ -119,6 +119,7 @@ def model_directory(directory: Path) -> Path:
             "settings": {
                 "options": classifier_options(),
                 "data_sha256": TRAINED_ON,
+                "lineages": {"count": 1234, "weights": {"domain": 0.125, "genus": 0.875}, "absent": {}, "prior": -0.5},
                 "temperatures": {"domain": 1.234, "genus": 0.987},
             },
         },

@@ -71,6 +71,13 @@ def train_classifier(
             min=0, help="Inner size of the block between pooling and the heads; 0 = none.", rich_help_panel="Model"
         ),
     ] = DEFAULTS.pooler,
+    lineages: Annotated[
+        bool,
+        typer.Option(
+            help="Join the ranks: one distribution over the training labels' lineages, fitted on val.",
+            rich_help_panel="Model",
+        ),
+    ] = DEFAULTS.lineages,
     max_tokens: Annotated[
         int, typer.Option(min=8, help="Longest window, tokens.", rich_help_panel="Model")
     ] = DEFAULTS.max_tokens,

@@ -26,7 +26,7 @@ from seqmask.errors import UsageError
 from seqmask.evaluation.scoring import Scorer, classifier_report
 from seqmask.inference.device import autocast, describe, options_of
 from seqmask.inference.engine import Engine
-from seqmask.labels import Ranks, fit_ranks
+from seqmask.labels import Ranks, fit_ranks, nested_share
 from seqmask.models.checkpoint import ClassifierModel, round_to_half, save_classifier
 from seqmask.models.classifier import Classifier
 from seqmask.models.encoders import SIZES, configuration
@@ -38,15 +38,17 @@ from seqmask.sequences.tokenizer import KINDS, Tokenizer
 from seqmask.sequences.tokens import KmerTokenizer
 from seqmask.training.ahead import workers_for
 from seqmask.training.bag import Bag, BagObjective, bag_batches, start_as_bag
-from seqmask.training.calibration import balance, fold, log_shares, temperatures
+from seqmask.training.calibration import log_shares, temperatures
 from seqmask.training.dataset import Corpus, CropLaw, batches
 from seqmask.training.fit import Checkpoints, Schedule, finishing, fit
+from seqmask.training.lineages import join
 from seqmask.training.objectives import ClassifierObjective
 from seqmask.training.processes import first_ones, in_each_process, is_main
 from seqmask.version import version
 
 Say = Callable[[str], None]
 
+NESTED = 0.95  # share of the labels that a taxonomy puts under one class each; the rest are homonyms and mistakes
 CALIBRATION_LIMIT = 4000  # sequences of `val` that temperatures are fitted on
 
 
@@ -147,17 +149,20 @@ def finish(
     history: list[dict[str, float]],
     say: Say,
 ) -> dict[str, Any]:
-    """Calibrate, balance, store and score what was trained on targets (n, R): the report."""
+    """Join, calibrate, balance, store and score what was trained on targets (n, R): the report."""
     round_to_half(network)
-    settled = calibrate(network.eval(), tokenizer, ranks, labelled, options.seed)
+    network.eval()
+    joined = join_ranks(network, tokenizer, ranks, labelled, targets, options, say) if options.lineages else {}
+    settled = calibrate(network, tokenizer, ranks, labelled, options.seed)
     for rank in options.balanced_ranks:
         ordinal = ranks.names.index(rank)
-        balance(network.head, ranks.slices[ordinal], log_shares(targets[:, ordinal]))
+        network.head.subtract(ordinal, torch.from_numpy(log_shares(targets[:, ordinal])))
     round_to_half(network)
     settings = {
         "seqmask_version": version(),
         "options": to_json(options),
         "data_sha256": {path.name: file_sha256(path) for path in [*options.sequences, options.labels]},
+        "lineages": joined,
         "temperatures": settled,
     }
     digest = save_classifier(options.output, network, tokenizer, ranks, settings)
@@ -202,17 +207,54 @@ def calibrate(
     network: Classifier, tokenizer: Tokenizer, ranks: Ranks, labelled: Labelled, seed: int
 ) -> dict[str, float]:
     """Temperature of each rank, fitted on split `val` and folded into the head; empty without such a split."""
+    logits, truth = held_out(network, tokenizer, ranks, labelled, seed)
+    if not len(logits):
+        return {}
+    found = temperatures(logits, truth, ranks.slices)
+    for rank, temperature in enumerate(found.tolist()):  # nothing downstream has to know of it
+        network.head.divide(rank, temperature)
+    return dict(zip(ranks.names, found.tolist(), strict=True))
+
+
+def join_ranks(
+    network: Classifier,
+    tokenizer: Tokenizer,
+    ranks: Ranks,
+    labelled: Labelled,
+    targets: NDArray[np.int64],
+    options: ClassifierOptions,
+    say: Say,
+) -> dict[str, Any]:
+    """Give the network heads that know the lineages of the training targets (n, R), fitted on split `val`: what was
+    found. Nothing happens, and the result is empty, where there is no such split, or ranks are no lineages.
+    """
+    share = nested_share(targets)
+    if len(ranks.names) == 1 or share < NESTED:
+        if share < NESTED:
+            say(f"ranks are no lineages ({share:.0%} of the labels stand under one class each): each is told alone")
+        return {}
+    logits, truth = held_out(network, tokenizer, ranks, labelled, options.seed)
+    if not len(logits):
+        return {}
+    joint = join(logits, truth, ranks.sizes, targets)
+    network.head = joint.heads(network.head)
+    network.config["lineages"] = len(joint.lineages)
+    weights, absent = (dict(zip(ranks.names, of.tolist(), strict=True)) for of in (joint.weights, joint.absent))
+    shown = ", ".join(f"{name} {weight:.2f}" for name, weight in weights.items())
+    say(f"ranks joined: {len(joint.lineages)} lineages; weights {shown}; training shares {joint.prior:.2f}")
+    return {"count": len(joint.lineages), "weights": weights, "absent": absent, "prior": joint.prior}
+
+
+def held_out(
+    network: Classifier, tokenizer: Tokenizer, ranks: Ranks, labelled: Labelled, seed: int
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Logits (n, C) and true classes (n, R) of at most CALIBRATION_LIMIT sequences of split `val`."""
     records = labelled.splits.get("val", [])
     if len(records) > CALIBRATION_LIMIT:
         chosen = np.random.default_rng(seed).choice(len(records), CALIBRATION_LIMIT, replace=False)
         records = [records[i] for i in sorted(chosen.tolist())]
     scorer = Scorer.of(records, ClassifierModel(network, tokenizer, ranks, "", {}), Engine(network.head.weight.device))
-    if not scorer.prepared:
-        return {}
-    truth = labelled.encode([item.record for item in scorer.prepared], ranks)
-    found = temperatures(scorer.logits(), truth, ranks.slices)
-    fold(network.head, ranks.slices, found)
-    return dict(zip(ranks.names, found.tolist(), strict=True))
+    return scorer.logits(), labelled.encode([item.record for item in scorer.prepared], ranks)
 
 
 def fingerprint(options: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The classifier: an encoder, mean pooling over tokens, a pooler where the configuration has one, one head a rank."""
+"""The classifier: an encoder, mean pooling over tokens, a pooler where the configuration has one, and the heads."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from seqmask.errors import SeqmaskError
 from seqmask.models.encoders import build
+from seqmask.models.heads import heads_of
 from seqmask.models.operators import EmbeddingSite, gate_attention
 from seqmask.models.pooler import pooled_states, pooler_of
 from seqmask.sequences.tokens import CLS, MASK, PAD, SEP
@@ -29,7 +30,7 @@ class Classifier(nn.Module):
         self.encoder = build(config)
         width = int(config["hidden_size"])
         self.pooler = pooler_of(width, int(config.get("pooler", 0)))
-        self.head = nn.Linear(width, sum(sizes))
+        self.head = heads_of(config, sizes)
         self.site = EmbeddingSite(self.encoder.embeddings, MASK)  # type: ignore[arg-type]
 
     @property

@@ -95,7 +95,7 @@ def _by_transformers(kind: str, config: dict[str, Any], attention: str) -> nn.Mo
     package, config_name, model_name, extra = _ARCHITECTURES[kind]
     config_class = getattr(importlib.import_module(f"{package}.configuration_{kind}"), config_name)
     model_class = getattr(importlib.import_module(f"{package}.modeling_{kind}"), model_name)
-    own = ("model_type", "crossing_kmers", "crossing_phases", "crossing_canonical", "pooler")
+    own = ("model_type", "crossing_kmers", "crossing_phases", "crossing_canonical", "pooler", "lineages")
     settings = config_class(
         **{key: value for key, value in config.items() if key not in own}, attn_implementation=attention
     )

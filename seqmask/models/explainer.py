@@ -15,6 +15,7 @@ from seqmask.models.bert import Embeddings
 from seqmask.models.classifier import Classifier
 from seqmask.models.crossing import CrossingEmbedding
 from seqmask.models.encoders import build
+from seqmask.models.heads import heads_of
 from seqmask.models.pooler import pooled_states, pooler_of
 from seqmask.sequences.tokens import MASK
 
@@ -48,7 +49,7 @@ class Explainer(nn.Module):
         self.encoder = build(config)
         width = int(config["hidden_size"])
         self.pooler = pooler_of(width, int(config.get("pooler", 0)))
-        self.query = nn.Linear(width, sum(sizes))
+        self.query = heads_of(config, sizes)
         ranks = len(self.sizes)
         own = torch.ones(1, ranks) / ranks if tracks == 1 else torch.eye(ranks)
         start = torch.tensor(START + START_IN_MASKS)
@@ -143,7 +144,8 @@ class Explainer(nn.Module):
         hiding takes away against the competing ones, and what is there when it stands alone against the mean class.
         """
         pooled = torch.einsum("btd,bt->bd", hidden, shares(attention))
-        explained = torch.stack([scores.argmax(dim=1) for scores in self._scores(pooled)], dim=1)
+        logits = self.query(pooled_states(self.pooler, pooled)).split(self.sizes, dim=1)
+        explained = torch.stack([scores.argmax(dim=1) for scores in logits], dim=1)
         if classes is not None:
             explained = torch.where(classes >= 0, classes, explained)
         mean, competing = self._directions(pooled, explained, range(len(self.sizes)))
@@ -171,29 +173,17 @@ class Explainer(nn.Module):
             found.append(_along(((alone, beside_kept), (taken, beside_rest), (alone, beside_rest)), attention))
         return torch.cat(found, dim=2)
 
-    def _scores(self, pooled: Tensor) -> tuple[Tensor, ...]:
-        """Logits (B, C_r) of each rank for means of states (B, D)."""
-        return torch.split(self.query(pooled_states(self.pooler, pooled)), list(self.sizes), dim=1)
-
     def _directions(self, pooled: Tensor, explained: Tensor, ranks: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Where states point towards the explained classes (B, R) of some ranks, away from the mean class and away from
         the classes that compete at pooled (B, D): (B, ranks, D) each.
 
         Behind a pooler the heads' directions are followed back through it, there.
         """
-        found: list[Tensor] = []
-        heads = torch.split(self.query.weight, list(self.sizes), dim=0)
-        of_ranks = self._scores(pooled)
-        for rank in ranks:
-            scores, head, own = of_ranks[rank], heads[rank], explained[:, rank]
-            towards = head[own]
-            # without the class itself: the gradient of its log odds, whose direction is there however sure it is
-            others = scores.scatter(1, own.unsqueeze(1), torch.finfo(scores.dtype).min)
-            found += [towards - head.mean(dim=0), towards - F.softmax(others, dim=1) @ head]
-        directions = torch.stack(found, dim=1)
+        mean, competing = self.query.directions(pooled_states(self.pooler, pooled), explained, ranks)
         if self.pooler is not None:
-            directions = self.pooler.pull_back(pooled, directions)
-        return directions[:, ::2], directions[:, 1::2]
+            both = self.pooler.pull_back(pooled, torch.cat([mean, competing], dim=1))
+            mean, competing = both.chunk(2, dim=1)
+        return mean, competing
 
 
 def _along(pairs: Sequence[tuple[Tensor, Tensor]], attention: Tensor) -> Tensor:

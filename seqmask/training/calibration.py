@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
 COLDEST, HOTTEST = 0.05, 20.0
 
@@ -45,30 +43,14 @@ def _cross_entropy(logits: NDArray[np.float64], targets: NDArray[np.int64], temp
     return float(np.mean(np.log(np.exp(scaled).sum(axis=1)) - scaled[np.arange(len(targets)), targets]))
 
 
-def fold(head: nn.Linear, slices: Sequence[slice], found: NDArray[np.float64]) -> None:
-    """Divide the logits of each rank by its temperature, in the head itself: nothing downstream has to know of it."""
-    with torch.no_grad():
-        for columns, temperature in zip(slices, found.tolist(), strict=True):
-            head.weight[columns] /= temperature
-            head.bias[columns] /= temperature
-
-
 def log_shares(targets: NDArray[np.int64]) -> NDArray[np.float64]:
     """Logarithm of each class's share (C_r,) of the known targets (n,) of one rank, -1 = unknown.
 
-    Classes are 0 to C_r - 1, each with a target.
+    Classes are 0 to C_r - 1, each with a target. Taken off the logits of a rank (`Heads.subtract`) they take the
+    frequencies of training out of them. By Bayes' rule the posterior over the prior of training is what classes of
+    equal prior would have (Saerens et al. 2002; post-hoc logit adjustment with tau = 1, Menon et al. 2021, arXiv
+    2007.07314). Temperature scaling comes first: only a posterior can be divided by its prior.
     """
     counts = np.bincount(targets[targets >= 0])
     found: NDArray[np.float64] = np.log(counts / counts.sum())
     return found
-
-
-def balance(head: nn.Linear, columns: slice, shares: NDArray[np.float64]) -> None:
-    """Take the training frequencies of one rank's classes out of its logits, in the head itself.
-
-    shares (C_r,): as of `log_shares`. By Bayes' rule the posterior over the prior of training is what classes of equal
-    prior would have (Saerens et al. 2002; post-hoc logit adjustment with tau = 1, Menon et al. 2021, arXiv 2007.07314).
-    Temperature scaling comes first: only a posterior can be divided by its prior.
-    """
-    with torch.no_grad():
-        head.bias[columns] -= torch.from_numpy(shares).to(head.bias)

@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from seqmask.commands.train_classifier import train_classifier
 from seqmask.commands.train_explainer import train_explainer, verdict
@@ -23,15 +24,18 @@ from seqmask.errors import InputError, SeqmaskError, StoppedError
 from seqmask.evaluation.frontier import AREAS, FEW_AREAS, Point, Wanted
 from seqmask.evaluation.scoring import Scorer
 from seqmask.inference.engine import Engine
+from seqmask.labels import Ranks
 from seqmask.models.checkpoint import CLASSIFIER_FILES, load_classifier, load_model, save_classifier
 from seqmask.models.crossing import CrossingEmbedding
+from seqmask.models.heads import LineageHeads
 from seqmask.progress import Progress
 from seqmask.sequences.records import read
 
 Run = Callable[..., Any]
 SMALL = Path(__file__).resolve().parents[2] / "examples" / "small"
 TRAIN, VAL = 100, 12
-QUICK = ("--steps", 4, "--validations", 2, "--batch-tokens", 1024, "--min-crop", 60, "-t", 1, "-x", "cpu")
+REPEATABLE = ("-t", 1, "-x", "cpu", "--precision", "fp32")  # `auto` times a product, which another process may slow
+QUICK = ("--steps", 4, "--validations", 2, "--batch-tokens", 1024, "--min-crop", 60, *REPEATABLE)
 TERMS = {"sufficiency", "necessity", "area", "variation", "bounds"}
 
 
@@ -51,7 +55,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 def classify(run: Run, data: tuple[Path, Path], output: Path, *more: object) -> Any:
     size = ("-k", 3, "--stride", 3, "--max-tokens", 64, "--size", "tiny", "--min-per-class", 2)
-    short = ("--bag-epochs", 8, "--steps", 5, "--batch-tokens", 1024, "--min-crop", 60, "-t", 1, "-x", "cpu")
+    short = ("--bag-epochs", 8, "--steps", 5, "--batch-tokens", 1024, "--min-crop", 60, *REPEATABLE)
     return run("train-classifier", data[0], "-l", data[1], "-o", output, *size, *short, *more)
 
 
@@ -401,13 +405,15 @@ class TestResume:
 
 class TestClassifier:
     def test_balanced_ranks(self, run: Run, data: tuple[Path, Path], classifier: Path, tmp_path: Path) -> None:
-        """Nothing changes but the biases of that rank: by the logarithm of the shares in `train`, rounded to half."""
+        """Nothing changes but what that rank's logits are shifted by: the logarithm of the shares in `train`, rounded
+        to half.
+        """
         done = classify(run, data, tmp_path / "balanced", "--balanced-ranks", "phylum")
         assert done.code == 0, done.err
         plain, balanced = load_classifier(classifier), load_classifier(tmp_path / "balanced")
         assert balanced.settings["options"]["balanced_ranks"] == ["phylum"]
         before, after = plain.network.state_dict(), balanced.network.state_dict()
-        lost = before.pop("head.bias") - after.pop("head.bias")
+        lost = before.pop("head.shift") - after.pop("head.shift")
         assert all(before[name].equal(after[name]) for name in before)
         phylum = plain.ranks.slices[plain.ranks.names.index("phylum")]
         rows = [line.split("\t") for line in data[1].read_text().splitlines()]
@@ -417,6 +423,66 @@ class TestClassifier:
         assert lost[phylum].numpy() == pytest.approx(np.log(counts / counts.sum()), abs=2e-3)
         lost[phylum] = 0
         assert not lost.any()
+
+    def test_ranks_are_joined(self, run: Run, data: tuple[Path, Path], classifier: Path, tmp_path: Path) -> None:
+        """The same run without: heads alone, whose logits are joined as the settings say."""
+        done = classify(run, data, tmp_path / "alone", "--no-lineages")
+        assert done.code == 0, done.err
+        assert "ranks joined" not in done.err
+        alone, joined = load_classifier(tmp_path / "alone"), load_classifier(classifier)
+        assert not isinstance(alone.network.head, LineageHeads)
+        assert isinstance(joined.network.head, LineageHeads)
+        assert alone.settings["lineages"] == {}
+        found, ranks = joined.settings["lineages"], joined.ranks
+        assert list(found["weights"]) == list(ranks.names)
+        lineages = joined.network.head.lineages
+        assert found["count"] == len(lineages) == joined.network.config["lineages"]
+        for rank, size in enumerate(ranks.sizes):
+            assert set(range(size)) <= set(lineages[:, rank].tolist())
+        for finer in range(1, len(ranks.sizes)):  # every lineage is one of the training labels
+            for column, own in lineages[:, finer - 1 : finer + 1].tolist():
+                assert column < 0 or own < 0 or column in ranks.ranks[finer].parents[own]
+        records = list(read([str(data[0])]))
+        before, after = (Scorer.of(records, model, Engine()).logits() for model in (alone, joined))
+        was, now = (list(model.settings["temperatures"].values()) for model in (alone, joined))
+        own = [before[:, of] * t for of, t in zip(ranks.slices, was, strict=True)]  # as they were trained
+        shares = found["prior"] * np.log(self.shares(data[1], ranks, lineages.tolist()))
+        for i in range(len(records)):
+            energies = shares + [
+                sum(
+                    weight * own[rank][i, c] if c >= 0 else absent
+                    for rank, (c, weight, absent) in enumerate(
+                        zip(lineage, found["weights"].values(), found["absent"].values(), strict=True)
+                    )
+                )
+                for lineage in lineages.tolist()
+            ]
+            for rank, columns in enumerate(ranks.slices):
+                through = np.array([np.exp(energies)[lineages[:, rank] == c].sum() for c in range(ranks.sizes[rank])])
+                assert after[i, columns] == pytest.approx(np.log(through) / now[rank], abs=0.05)
+
+    @staticmethod
+    def shares(table: Path, ranks: Ranks, lineages: list[list[int]]) -> NDArray[np.float64]:
+        """Of the training sequences that are of each lineage."""
+        header, *rows = [line.split("\t") for line in table.read_text().splitlines()]
+        trained = [tuple(ranks.encode(dict(zip(header, row, strict=True)))) for row in rows if row[-1] == "train"]
+        counts = np.array([trained.count(tuple(lineage)) for lineage in lineages])
+        shares: NDArray[np.float64] = counts / counts.sum()
+        return shares
+
+    def test_ranks_that_are_no_lineages(self, run: Run, data: tuple[Path, Path], tmp_path: Path) -> None:
+        """Where a class stands under any class of the rank above, each rank is told alone."""
+        rows = [line.split("\t") for line in data[1].read_text().splitlines()]
+        at = rows[0].index("phylum")
+        rows[0][at] = "shuffled"
+        for i, row in enumerate(rows[1:]):
+            row[at] = f"class {i % 2}"
+        (tmp_path / "mixed.tsv").write_text("".join("\t".join(row) + "\n" for row in rows))
+        ranks = ("--ranks", "superkingdom,shuffled")
+        done = classify(run, (data[0], tmp_path / "mixed.tsv"), tmp_path / "mixed", *ranks)
+        assert done.code == 0, done.err
+        assert re.search(r"ranks are no lineages \(\d\d% of the labels stand under one class each\)", done.err)
+        assert load_classifier(tmp_path / "mixed").settings["lineages"] == {}
 
     def test_an_unknown_rank_is_not_balanced(self, run: Run, data: tuple[Path, Path], tmp_path: Path) -> None:
         done = classify(run, data, tmp_path / "balanced", "--balanced-ranks", "phylum,family")

@@ -8,7 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from seqmask.evaluation.metrics import expected_calibration_error, softmax
-from seqmask.training.calibration import COLDEST, HOTTEST, balance, fold, log_shares, temperatures
+from seqmask.models.heads import Heads
+from seqmask.training.calibration import COLDEST, HOTTEST, log_shares, temperatures
 
 Logits = NDArray[np.float32]
 TWO = (slice(0, 2),)
@@ -82,23 +83,10 @@ def test_an_overconfident_toy_is_mended() -> None:
     assert after < 0.03
 
 
-def test_folding_divides_the_logits_and_never_changes_the_class() -> None:
-    torch.manual_seed(0)
-    head = torch.nn.Linear(8, 7)
-    slices, found = (slice(0, 3), slice(3, 7)), np.array([2.5, 0.4])
-    states = torch.randn(200, 8)
-    before = head(states)
-    fold(head, slices, found)
-    after = head(states)
-    for columns, temperature in zip(slices, found.tolist(), strict=True):
-        assert torch.allclose(after[:, columns], before[:, columns] / temperature, atol=1e-6)
-        assert (after[:, columns].argmax(dim=1) == before[:, columns].argmax(dim=1)).all()
-
-
 def test_a_folded_head_needs_no_more() -> None:
     """Fitted again on its own logits it finds temperature 1."""
     torch.manual_seed(1)
-    head = torch.nn.Linear(6, 4)
+    head = Heads(6, (4,))
     with torch.no_grad():
         head.weight.mul_(5)
     states = torch.randn(500, 6)
@@ -106,7 +94,7 @@ def test_a_folded_head_needs_no_more() -> None:
     targets[:300, 0] = head(states[:300]).argmax(dim=1).numpy()
     found = temperatures(head(states).detach().numpy(), targets, (slice(0, 4),))
     assert found[0] > 1.5
-    fold(head, (slice(0, 4),), found)
+    head.divide(0, found[0])
     assert temperatures(head(states).detach().numpy(), targets, (slice(0, 4),))[0] == pytest.approx(1, abs=1e-3)
 
 
@@ -117,14 +105,14 @@ def test_shares_by_hand() -> None:
 
 def test_balancing_divides_the_posterior_by_the_prior() -> None:
     """Two kinds of a sequence: P(x1 | a) = .6, P(x1 | b) = .1; priors .2 and .8. Balanced: .6 / .7 and .4 / 1.3."""
-    head = torch.nn.Linear(2, 4)
+    head = Heads(2, (2, 2))
     joint = np.array([[0.2 * 0.6, 0.8 * 0.1], [0.2 * 0.4, 0.8 * 0.9]])
     with torch.no_grad():
         head.bias.zero_()
         head.weight.copy_(torch.from_numpy(np.log(np.hstack([joint, joint])).T))  # up to a constant, log P(class | x)
     before = head(torch.eye(2))
     assert before[:, :2].softmax(dim=1)[:, 0].tolist() == pytest.approx([0.12 / 0.2, 0.08 / 0.8])
-    balance(head, slice(2, 4), log_shares(np.repeat([0, 1], [20, 80])))
+    head.subtract(1, torch.from_numpy(log_shares(np.repeat([0, 1], [20, 80]))))
     after = head(torch.eye(2))
     assert torch.equal(after[:, :2], before[:, :2]), "the other rank stays"
     assert after[:, 2:].softmax(dim=1)[:, 0].tolist() == pytest.approx([0.6 / 0.7, 0.4 / 1.3])

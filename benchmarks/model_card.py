@@ -34,7 +34,7 @@ SPELLED = {  # options whose flag is not their name
 # Options that change no result, or that the command line gives in another form
 LEFT_OUT = {"sequences", "compute", "resume", "force", "checkpoint_minutes"}
 PATHS = {"labels", "output", "classifier"}
-SWITCHED_ON = {"crossing"}  # switches that are on unless the command line says no
+SWITCHED_ON = {"crossing", "lineages"}  # switches that are on unless the command line says no
 
 
 @dataclass(frozen=True)
@@ -279,12 +279,12 @@ def text(value: Any) -> str:
 
 def accuracy(model: Model, reports: Reports) -> list[str]:
     """The classifier on every split but `train`, beside the baseline where there is one for the rank and split."""
-    header = ["split", "rank", "accuracy", "balanced", "majority", "ECE", "known", "all labelled"]
+    header = ["split", "rank", "accuracy", "balanced", "majority", "ECE (by chance)", "known", "all labelled"]
     rows, other_classes, settings = [], False, None
     for split, ranks in model.classifier_report["splits"].items():
         for rank, own in ranks.items():
             row = [f"`{split}`", rank, number(own["accuracy"]), number(own["balanced_accuracy"])]
-            row += [number(own["majority_rate"]), number(own["ece"])]
+            row += [number(own["majority_rate"]), f"{number(own['ece'])} ({number(own['ece_by_chance'])})"]
             row += [f"{own['known']} of {own['labelled']}", number(own["accuracy_all"])]
             pair = reports.baseline(split, rank)
             if pair:
@@ -300,7 +300,8 @@ def accuracy(model: Model, reports: Reports) -> list[str]:
         wrap(
             "Whole sequences. *Accuracy*, *balanced* (mean recall over classes) and *majority* (share of the most "
             "frequent class) are over the sequences whose class the classifier knows, and so is *ECE*, the expected "
-            "calibration error of the confidences; in *all labelled* the others count as errors."
+            "calibration error of the confidences (by chance: what exactly right ones would have); in *all labelled* "
+            "the others count as errors."
         ),
         table(header, [row + ["n/a"] * (len(header) - len(row)) for row in rows]),
     ]

@@ -270,10 +270,8 @@ def flags(table: dict[str, Any], data: Path) -> list[str]:
     """The words of a command line from a table of options; a file of the data gets its folder."""
     words: list[str] = []
     for key, value in table.items():
-        if value is False:
-            continue
-        words.append(f"--{key}")
-        if value is not True:
+        words.append(f"--no-{key}" if value is False else f"--{key}")
+        if not isinstance(value, bool):
             words.append(str(data / value) if key in IN_DATA else plain(value))
     return words
 

@@ -51,14 +51,16 @@ class Terminal:
     def classifier_table(self, report: dict[str, Any]) -> None:
         """Accuracy of each split and rank."""
         table = Table(title="accuracy on whole sequences", title_justify="left")
-        for name in ("split", "rank", "accuracy", "balanced", "majority", "ECE", "known classes", "all labelled"):
+        shown = ("accuracy", "balanced_accuracy", "majority_rate", "ece", "ece_by_chance")
+        titles = ("accuracy", "balanced", "majority", "ECE", "by chance")
+        for name in ("split", "rank", *titles, "known classes", "all labelled"):
             table.add_column(name, justify="left" if name in ("split", "rank") else "right")
         for split, ranks in report["splits"].items():
             for rank, row in ranks.items():
                 table.add_row(
                     split,
                     rank,
-                    *(f"{row[key]:.3f}" for key in ("accuracy", "balanced_accuracy", "majority_rate", "ece")),
+                    *(f"{row[key]:.3f}" for key in shown),
                     f"{row['known']} of {row['labelled']}",
                     f"{row['accuracy_all']:.3f}",
                 )

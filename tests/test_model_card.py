@@ -62,6 +62,7 @@ SCORED = {
     "balanced_accuracy": 0.822,
     "majority_rate": 0.533,
     "ece": 0.031,
+    "ece_by_chance": 0.017,
     "accuracy_all": 0.844,
     "known": 90,
     "labelled": 100,
@@ -318,7 +319,7 @@ def test_every_option_has_the_flag_that_the_card_gives_it(name: str, options: ty
 
 def test_accuracy_beside_the_baseline(files: dict[str, Path]) -> None:
     text = make(files, str(files["baseline"]))
-    own = ["`test`", "domain", "0.911", "0.822", "0.533", "0.031", "90 of 100", "0.844"]
+    own = ["`test`", "domain", "0.911", "0.822", "0.533", "0.031 (0.017)", "90 of 100", "0.844"]
     assert [*own, "0.777", "0.655", "90 of 100", "0.711"] in cells(text, "`test`")  # not the one on crops
     assert cells(text, "`test`", "genus")[0][-4:] == ["n/a"] * 4
     assert "5-mer counts, both strands as one" in text
@@ -336,7 +337,7 @@ def test_baseline_of_other_classes_is_called_so(files: dict[str, Path]) -> None:
 def test_without_baseline_there_is_no_column_for_it(files: dict[str, Path]) -> None:
     text = make(files)
     assert cells(text, "`test`", "domain") == [
-        ["`test`", "domain", "0.911", "0.822", "0.533", "0.031", "90 of 100", "0.844"],
+        ["`test`", "domain", "0.911", "0.822", "0.533", "0.031 (0.017)", "90 of 100", "0.844"],
     ]
     assert "k-mers:" not in text
 
@@ -400,6 +401,10 @@ def test_evaluation_tables(files: dict[str, Path]) -> None:
     assert cells(text, "all", "CDS") == [["all", "CDS", "12", "1.250 (1.150-1.350)", "1.350 (1.250-1.450)"]]
     assert cells(text, "all", "tRNA") == [["all", "tRNA", "0", "n/a", "n/a"]]
     assert "domain 1.234, genus 0.987" in text
+    assert (
+        "1,234 lineages (`--lineages`), fitted on split `val`; weights of the ranks' own heads: domain 0.125"
+        in " ".join(text.split())
+    )
     assert ["`seqmask`", "0.875 / 0.316", "0.875 / 0.316"] in cells(text, "`seqmask`")
     assert cells(text, "`seqmask (soft)`") == [["`seqmask (soft)`", "0.866 / 0.477", "0.866 / 0.477"]]
     assert cells(text, "`constant (soft)`") == [["`constant (soft)`", "0.744 / 0.733", "0.744 / 0.733"]]

@@ -238,4 +238,4 @@ def test_dry_run_touches_nothing(made: Any, tmp_path: Path, capsys: pytest.Captu
 def test_values_as_on_the_command_line(tmp_path: Path) -> None:
     table = {"a": True, "b": False, "c": [1, 2.0], "d": 1234567, "e": 0.03, "truth": "t.bed"}
     words = build.flags(table, tmp_path)
-    assert words == ["--a", "--c", "1,2", "--d", "1234567", "--e", "0.03", "--truth", str(tmp_path / "t.bed")]
+    assert words == ["--a", "--no-b", "--c", "1,2", "--d", "1234567", "--e", "0.03", "--truth", str(tmp_path / "t.bed")]

@@ -201,6 +201,19 @@ def calibration_interval(
     return float(low), float(high)
 
 
+def calibration_by_chance(confidence: Floats, bins: int = 15) -> float:
+    """The `expected_calibration_error` that confidences (n,) have on average where each is exactly right: of few
+    sequences in a bin, accuracy and mean confidence differ by chance (Roelofs et al. 2022 on this bias). NaN for none.
+
+    The sum of p (1 - p) is the variance of a bin's right ones, which are taken as normal: E|x| = sqrt(2 / pi) sd.
+    """
+    if confidence.size == 0:
+        return np.nan
+    sure = confidence.astype(np.float64)
+    variance = np.bincount(_confidence_bins(confidence, bins), weights=sure * (1 - sure), minlength=bins)
+    return float(np.sqrt(2 / np.pi * variance.clip(min=0)).sum() / confidence.size)
+
+
 def _confidence_bins(confidence: Floats, bins: int) -> NDArray[np.int64]:
     """Bin (n,) of each confidence: equal widths, (low, high], the first one holds 0."""
     return np.clip(np.ceil(confidence.astype(np.float64) * bins).astype(np.int64) - 1, 0, bins - 1)

@@ -77,12 +77,15 @@ def groups(
 
 
 def confidence(full: Logits, reference: Classes, seed: int) -> dict[str, Any]:
-    """Mean confidence on whole sequences of known class, and its expected calibration error (Guo et al. 2017)."""
+    """Mean confidence on whole sequences of known class, and its expected calibration error (Guo et al. 2017),
+    beside that of confidences which are exactly right.
+    """
     known = reference != UNKNOWN
     sure = metrics.softmax(full[known]).max(axis=1)
     right = full[known].argmax(axis=1) == reference[known]
     return {
         "mean": float(sure.mean()) if sure.size else np.nan,
         "ece": metrics.expected_calibration_error(sure, right),
+        "ece_by_chance": metrics.calibration_by_chance(sure),
         "interval": list(metrics.calibration_interval(sure, right, seed)),
     }

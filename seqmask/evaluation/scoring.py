@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from seqmask.evaluation.metrics import (
     accuracy,
     balanced_accuracy,
+    calibration_by_chance,
     expected_calibration_error,
     majority_rate,
     softmax,
@@ -137,6 +138,7 @@ def classifier_report(
             "balanced_accuracy": balanced_accuracy(guessed[:, i], truth[:, i]),
             "majority_rate": majority_rate(truth[:, i]),
             "ece": expected_calibration_error(sure, correct[scorer.rows][known]),
+            "ece_by_chance": calibration_by_chance(sure),
             "accuracy_all": float(correct[labelled].mean()) if labelled.any() else float("nan"),
             "known": int((truth[:, i] >= 0).sum()),
             "labelled": int(labelled.sum()),

@@ -132,6 +132,18 @@ def test_expected_calibration_error_by_hand():
     assert np.isnan(metrics.expected_calibration_error(np.array([]), np.array([], dtype=bool)))
 
 
+def test_calibration_by_chance_is_the_mean_error_of_right_confidences():
+    """Against draws of the classes by the confidences themselves; a certain one has none, and none is NaN."""
+    rng = np.random.default_rng(0)
+    for confidence in (rng.random(3000), rng.beta(5, 1, 600)):
+        draws = [
+            metrics.expected_calibration_error(confidence, rng.random(len(confidence)) < confidence) for _ in range(300)
+        ]
+        assert metrics.calibration_by_chance(confidence) == pytest.approx(np.mean(draws), rel=0.05)
+    assert metrics.calibration_by_chance(np.ones(9)) == 0
+    assert np.isnan(metrics.calibration_by_chance(np.array([])))
+
+
 def test_expected_calibration_error_bins_are_closed_above():
     # .2 closes the first of five bins; .3 is in the second: two bins, two gaps that do not cancel.
     assert metrics.expected_calibration_error(np.array([0.2, 0.3]), np.array([True, False]), bins=5) == pytest.approx(

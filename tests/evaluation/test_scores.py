@@ -55,7 +55,7 @@ def test_nothing_scored_is_nan_and_not_an_error():
     gap = scores.gap(logits_of(OURS), logits_of(THEIRS), unknown, 1)
     assert np.isnan([gap["gap"], gap["balanced"], *gap["interval"], *gap["balanced_interval"]]).all()
     sure = scores.confidence(logits_of(OURS), unknown, 1)
-    assert np.isnan([sure["mean"], sure["ece"], *sure["interval"]]).all()
+    assert np.isnan([sure["mean"], sure["ece"], sure["ece_by_chance"], *sure["interval"]]).all()
 
 
 def test_confidence_by_hand():
@@ -64,6 +64,7 @@ def test_confidence_by_hand():
     p = np.exp(5) / (np.exp(5) + 2)
     assert found["mean"] == pytest.approx(p, rel=1e-6)
     assert found["ece"] == pytest.approx(p - 4 / 6, rel=1e-6)
+    assert found["ece_by_chance"] == pytest.approx(np.sqrt(2 / np.pi * p * (1 - p) / 6), rel=1e-6)
     assert found["interval"][0] <= found["ece"] <= found["interval"][1]
 
 

@@ -100,15 +100,16 @@ class LineageHeads(Heads):
 
     def directions(self, states: Tensor, explained: Tensor, ranks: Iterable[int]) -> tuple[Tensor, Tensor]:
         """As of `Heads`; the mean class is the mean over classes of the mean over their lineages."""
-        energies, rows, found = self._energies(states), self._rows(), []
-        sums = summed(energies, self.lineages, self.sizes)
+        energies, found = self._energies(states), []
         for rank in ranks:
             of = self.lineages[:, rank]
-            towards = F.softmax(_without(energies, of != explained[:, rank, None]), dim=1) @ rows
+            (sums,) = summed(energies, of.unsqueeze(1), [self.sizes[rank]])
+            towards = self._mean_row(F.softmax(_without(energies, of != explained[:, rank, None]), dim=1))
             # of a class's share among the others each lineage has its share of the class
-            level = energies + F.pad(self._adjusted(rank, sums[rank]) - sums[rank], (0, 1))[:, of]
+            level = energies + F.pad(self._adjusted(rank, sums) - sums, (0, 1))[:, of]
             others = _without(level, (of == explained[:, rank, None]) | (of < 0))
-            found += [towards - self._mean_class(rank) @ rows, towards - F.softmax(others, dim=1) @ rows]
+            mean, competing = self._mean_row(self._class_shares(rank)), self._mean_row(F.softmax(others, dim=1))
+            found += [towards - mean, towards - competing]
         joined = torch.stack(found, dim=1)
         return joined[:, ::2], joined[:, 1::2]
 
@@ -116,20 +117,24 @@ class LineageHeads(Heads):
         """(B, N) of states (B, D)."""
         return self.energy + by_lineage(F.linear(states, self.weight, self.bias), self.lineages, self.sizes)
 
-    def _rows(self) -> Tensor:
-        """Weights (N, D) of the lineages."""
-        return by_lineage(self.weight.t(), self.lineages, self.sizes).t()
+    def _mean_row(self, shares: Tensor) -> Tensor:
+        """Mean (B, D) of the lineages' weights, each the sum of its classes', by shares (B, N) of the lineages."""
+        of_classes = []
+        for of, size in zip(self.lineages.unbind(1), self.sizes, strict=True):
+            room = shares.new_zeros(len(shares), size + 1)
+            of_classes.append(room.index_add(1, torch.where(of < 0, size, of), shares)[:, :size])
+        return torch.cat(of_classes, dim=1) @ self.weight
 
     def _adjusted(self, rank: int, sums: Tensor) -> Tensor:
         """Logits (B, C_r): the sums under the rank's temperature, less what was subtracted."""
         return sums * self.scale[rank] + self.shift[self.columns[rank]]
 
-    def _mean_class(self, rank: int) -> Tensor:
-        """Weight (N,) of each lineage."""
+    def _class_shares(self, rank: int) -> Tensor:
+        """Shares (1, N) of the lineages with which all classes of a rank count alike."""
         of, size = self.lineages[:, rank], self.sizes[rank]
         of = torch.where(of < 0, size, of)
         count = self.energy.new_zeros(size + 1).index_add(0, of, torch.ones_like(self.energy))
-        return torch.where(of < size, 1 / (count[of] * size), 0)
+        return torch.where(of < size, 1 / (count[of] * size), 0).unsqueeze(0)
 
 
 def heads_of(config: Mapping[str, Any], sizes: Sequence[int]) -> Heads:

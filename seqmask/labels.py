@@ -249,11 +249,13 @@ def fit_ranks(rows: Iterable[Mapping[str, str]], names: Sequence[str], min_per_c
     return Ranks(tuple(ranks))
 
 
-def lineages_of(targets: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The distinct lineages (N, R) among targets (n, R), -1 = unknown, in order; without one that is all unknown."""
-    found: NDArray[np.int64] = np.unique(targets, axis=0)
-    known: NDArray[np.int64] = found[(found != UNKNOWN).any(axis=1)]
-    return known
+def lineages_of(targets: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The distinct lineages (N, R) among targets (n, R), -1 = unknown, in order, and how many targets are of each (N,);
+    without one that is all unknown.
+    """
+    found, counts = np.unique(targets, axis=0, return_counts=True)
+    known = (found != UNKNOWN).any(axis=1)
+    return found[known], counts[known]
 
 
 def nested_share(targets: NDArray[np.int64]) -> float:

@@ -113,7 +113,9 @@ def test_fit_ranks():
 
 def test_lineages_among_targets():
     targets = np.array([[1, 3], [0, -1], [1, 3], [-1, -1], [0, 2], [-1, 2]])
-    assert lineages_of(targets).tolist() == [[-1, 2], [0, -1], [0, 2], [1, 3]]
+    lineages, counts = lineages_of(targets)
+    assert lineages.tolist() == [[-1, 2], [0, -1], [0, 2], [1, 3]]
+    assert counts.tolist() == [1, 1, 1, 2]
 
 
 def test_how_nested_labels_are():

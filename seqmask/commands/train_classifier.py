@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -133,30 +133,43 @@ def train_classifier(options: ClassifierOptions, report: Report, say: Say) -> di
     if not is_main():
         return {}
     with finishing("classifier"):
-        result = finish(network, tokenizer, ranks, labelled, corpus.targets, options, history, say)
+        result = finish(Trained(network, tokenizer, ranks, labelled, corpus.targets), options, history, say)
     for stored in (checkpoints, of_bag):
         stored.remove()
     return result
 
 
-def finish(
-    network: Classifier,
-    tokenizer: Tokenizer,
-    ranks: Ranks,
-    labelled: Labelled,
-    targets: NDArray[np.int64],
-    options: ClassifierOptions,
-    history: list[dict[str, float]],
-    say: Say,
-) -> dict[str, Any]:
-    """Join, calibrate, balance, store and score what was trained on targets (n, R): the report."""
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A network with what it was trained on: targets (n, R) of the training sequences, -1 = unknown."""
+
+    network: Classifier
+    tokenizer: Tokenizer
+    ranks: Ranks
+    labelled: Labelled
+    targets: NDArray[np.int64]
+
+    def held_out(self, seed: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Logits (m, C) and true classes (m, R) of at most CALIBRATION_LIMIT sequences of split `val`."""
+        records = self.labelled.splits.get("val", [])
+        if len(records) > CALIBRATION_LIMIT:
+            chosen = np.random.default_rng(seed).choice(len(records), CALIBRATION_LIMIT, replace=False)
+            records = [records[i] for i in sorted(chosen.tolist())]
+        model = ClassifierModel(self.network, self.tokenizer, self.ranks, "", {})
+        scorer = Scorer.of(records, model, Engine(self.network.head.weight.device))
+        return scorer.logits(), self.labelled.encode([item.record for item in scorer.prepared], self.ranks)
+
+
+def finish(trained: Trained, options: ClassifierOptions, history: list[dict[str, float]], say: Say) -> dict[str, Any]:
+    """Join, calibrate, balance, store and score what was trained: the report."""
+    network, tokenizer, ranks, labelled = trained.network, trained.tokenizer, trained.ranks, trained.labelled
     round_to_half(network)
     network.eval()
-    joined = join_ranks(network, tokenizer, ranks, labelled, targets, options, say) if options.lineages else {}
-    settled = calibrate(network, tokenizer, ranks, labelled, options.seed)
+    joined = join_ranks(trained, options.seed, say) if options.lineages else {}
+    settled = calibrate(trained, options.seed)
     for rank in options.balanced_ranks:
         ordinal = ranks.names.index(rank)
-        network.head.subtract(ordinal, torch.from_numpy(log_shares(targets[:, ordinal])))
+        network.head.subtract(ordinal, torch.from_numpy(log_shares(trained.targets[:, ordinal])))
     round_to_half(network)
     settings = {
         "seqmask_version": version(),
@@ -203,58 +216,37 @@ def train_bag(
     start_as_bag(network, bag)
 
 
-def calibrate(
-    network: Classifier, tokenizer: Tokenizer, ranks: Ranks, labelled: Labelled, seed: int
-) -> dict[str, float]:
-    """Temperature of each rank, fitted on split `val` and folded into the head; empty without such a split."""
-    logits, truth = held_out(network, tokenizer, ranks, labelled, seed)
+def calibrate(trained: Trained, seed: int) -> dict[str, float]:
+    """Temperature of each rank, fitted on split `val` and kept in the heads; empty without such a split."""
+    logits, truth = trained.held_out(seed)
     if not len(logits):
         return {}
-    found = temperatures(logits, truth, ranks.slices)
+    found = temperatures(logits, truth, trained.ranks.slices)
     for rank, temperature in enumerate(found.tolist()):  # nothing downstream has to know of it
-        network.head.divide(rank, temperature)
-    return dict(zip(ranks.names, found.tolist(), strict=True))
+        trained.network.head.divide(rank, temperature)
+    return dict(zip(trained.ranks.names, found.tolist(), strict=True))
 
 
-def join_ranks(
-    network: Classifier,
-    tokenizer: Tokenizer,
-    ranks: Ranks,
-    labelled: Labelled,
-    targets: NDArray[np.int64],
-    options: ClassifierOptions,
-    say: Say,
-) -> dict[str, Any]:
-    """Give the network heads that know the lineages of the training targets (n, R), fitted on split `val`: what was
-    found. Nothing happens, and the result is empty, where there is no such split, or ranks are no lineages.
+def join_ranks(trained: Trained, seed: int, say: Say) -> dict[str, Any]:
+    """Give the network heads that know the lineages of the training targets, fitted on split `val`: what was found.
+
+    Nothing happens, and the result is empty, where there is no such split, one rank, or ranks that are no lineages.
     """
-    share = nested_share(targets)
+    network, ranks, share = trained.network, trained.ranks, nested_share(trained.targets)
+    if share < NESTED:
+        say(f"ranks are no lineages ({share:.0%} of the labels stand under one class each): each is told alone")
     if len(ranks.names) == 1 or share < NESTED:
-        if share < NESTED:
-            say(f"ranks are no lineages ({share:.0%} of the labels stand under one class each): each is told alone")
         return {}
-    logits, truth = held_out(network, tokenizer, ranks, labelled, options.seed)
+    logits, truth = trained.held_out(seed)
     if not len(logits):
         return {}
-    joint = join(logits, truth, ranks.sizes, targets)
+    joint = join(logits, truth, ranks.sizes, trained.targets)
     network.head = joint.heads(network.head)
     network.config["lineages"] = len(joint.lineages)
     weights, absent = (dict(zip(ranks.names, of.tolist(), strict=True)) for of in (joint.weights, joint.absent))
     shown = ", ".join(f"{name} {weight:.2f}" for name, weight in weights.items())
     say(f"ranks joined: {len(joint.lineages)} lineages; weights {shown}; training shares {joint.prior:.2f}")
     return {"count": len(joint.lineages), "weights": weights, "absent": absent, "prior": joint.prior}
-
-
-def held_out(
-    network: Classifier, tokenizer: Tokenizer, ranks: Ranks, labelled: Labelled, seed: int
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Logits (n, C) and true classes (n, R) of at most CALIBRATION_LIMIT sequences of split `val`."""
-    records = labelled.splits.get("val", [])
-    if len(records) > CALIBRATION_LIMIT:
-        chosen = np.random.default_rng(seed).choice(len(records), CALIBRATION_LIMIT, replace=False)
-        records = [records[i] for i in sorted(chosen.tolist())]
-    scorer = Scorer.of(records, ClassifierModel(network, tokenizer, ranks, "", {}), Engine(network.head.weight.device))
-    return scorer.logits(), labelled.encode([item.record for item in scorer.prepared], ranks)
 
 
 def fingerprint(options: Any) -> dict[str, Any]:

@@ -50,9 +50,7 @@ def join(
     trained (m, R), -1 = unknown. A product of experts (Hinton 2002) with 2 R + 1 numbers; it begins with the finest
     rank alone, and a normal prior around that, of variance 1, keeps it there where few sequences are held out.
     """
-    lineages = lineages_of(trained)
-    found, counts = np.unique(trained, axis=0, return_counts=True)
-    counts = counts[(found != UNKNOWN).any(axis=1)]
+    lineages, counts = lineages_of(trained)
     shares = np.log(counts / counts.sum())
     most = min(max(MOST // len(lineages), 1), len(logits))
     rows = np.linspace(0, len(logits) - 1, most).astype(np.int64)

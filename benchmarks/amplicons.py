@@ -36,6 +36,7 @@ from seqmask.sequences.records import Record, read
 ECOLI = Path(__file__).resolve().parent.parent / "examples" / "16s" / "ecoli.fasta"
 LATE = 5  # nt of the reference by which a gene may miss the primer's beginning
 WHOLE = "whole"
+SEED = 1  # of the intervals
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,7 @@ def write(path: Path, text: str) -> None:
 def score(options: argparse.Namespace) -> None:
     """Print the classifier beside the baselines."""
     from seqmask.config import Compute
+    from seqmask.evaluation.resampling import Resampling
     from seqmask.evaluation.scoring import classifier_report
     from seqmask.inference.device import options_of
     from seqmask.inference.engine import Engine
@@ -149,7 +151,8 @@ def score(options: argparse.Namespace) -> None:
             records = list(read([options.amplicons / f"{name}.fasta.gz"]))
         rows = [table.row(record.name) for record in records]
         print(f"{name}: {len(records)} sequences", file=sys.stderr)
-        ours = classifier_report(records, rows, model, Engine(device, precision), overlap=0)
+        by = Resampling.of_names([row.get("species", "") for row in rows], SEED)
+        ours = classifier_report(records, rows, model, Engine(device, precision), overlap=0, by=by)
         theirs = baseline(baselines, name if length else options.split, length)
         report["regions"][name] = {
             "length": length,

@@ -34,6 +34,12 @@ def score(of: Json) -> str:
     return between(of["accuracy"], of["interval"])
 
 
+def drawn(report: Json) -> str:
+    """How a report's intervals were made."""
+    column = report.get("resample_by")
+    return f"Intervals draw the sequences of one {column} together." if column else "Intervals draw sequences singly."
+
+
 def estimate(of: Json | None, sign: str = "") -> str:
     return "n/a" if of is None else between(of["mean"], of["interval"], sign)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator
 
-from card_markdown import Json, between, bullets, estimate, number, score, table, wrap
+from card_markdown import Json, between, bullets, drawn, estimate, number, score, table, wrap
 
 MASK = "seqmask"
 
@@ -22,7 +22,8 @@ def evaluation(report: Json, threshold: float, trained: Collection[str]) -> list
     ranks = {name: rank for name, rank in report["ranks"].items() if rank["scored"]}
     notes = [
         f"{report['sequences']} sequences ({report['left_out']} left out as unreadable), against {report['against']}, "
-        f"hard masks at tau {report['threshold']:.5f}, operator `{report['operator']}`, seed {report['seed']}."
+        f"hard masks at tau {report['threshold']:.5f}, operator `{report['operator']}`, seed {report['seed']}.",
+        drawn(report),
     ]
     if not math.isclose(report["threshold"], threshold, rel_tol=1e-9):
         notes.append("**This is not the model's own threshold.**")
@@ -36,6 +37,22 @@ def evaluation(report: Json, threshold: float, trained: Collection[str]) -> list
         wrap(" ".join(notes)),
         *(part for part in tables(report, ranks)),
         f"Red flags:\n\n{bullets(report['red_flags'])}" if report["red_flags"] else "Red flags: none.",
+    ]
+
+
+def others(report: Json) -> list[str]:
+    """The masks' order of tokens beside that of other attribution methods, of a report that has them."""
+    found = report["rivals"]
+    return [
+        "## Other attribution methods",
+        wrap(
+            f"Order of the tokens of {found['sequences']} sequences of {subject(report)}, seed {report['seed']}. "
+            "*Separation* is the mean over top shares and ranks of kept minus removed accuracy, *gap* that of seqmask "
+            f"less the method's, paired; a backward pass counts as two forward ones. {drawn(report)}"
+        ),
+        rivals(found),
+        "ERASER under an order for each rank, comprehensiveness (high is good) / sufficiency (low is good):",
+        erased(found),
     ]
 
 
@@ -58,13 +75,6 @@ def tables(report: Json, ranks: Json) -> Iterator[str]:
             "regression tells of the class from the mask alone:"
         )
         yield leakage(ranks)
-    if report["rivals"]:
-        yield wrap(
-            f"Other attribution methods on {report['rivals']['sequences']} sequences: *separation* is the mean over "
-            "top shares and ranks of kept minus removed accuracy, *gap* that of seqmask less the method's, paired; a "
-            "backward pass counts as two forward ones:"
-        )
-        yield rivals(report["rivals"])
     yield "Top share of each sequence, accuracy kept / removed:"
     yield shares(ranks)
     yield "ERASER (mean over top shares), comprehensiveness (high is good) / sufficiency (low is good):"
@@ -143,6 +153,16 @@ def rivals(of: Json) -> str:
                 cost = [f"{method['forwards']:,.0f}", f"{method['milliseconds']:,.0f}"]
                 rows.append([f"`{name}`", kind, estimate(found["separation"], "+"), estimate(found["gap"], "+"), *cost])
     return table(["method", "one order for", "separation", "gap", "forward passes", "ms a sequence"], rows)
+
+
+def erased(of: Json) -> str:
+    rows = []
+    for name, method in of["methods"].items():
+        ranks = (method["per_rank"] or method["shared"])["ranks"]
+        pairs = [rank["eraser"] for rank in ranks.values()]
+        cells = [f"{number(p['comprehensiveness'])} / {number(p['sufficiency'])}" for p in pairs]
+        rows.append([f"`{name}`" if method["per_rank"] else f"`{name}` (one order)", *cells])
+    return table(["method", *next(iter(of["methods"].values()))["shared"]["ranks"]], rows)
 
 
 def shares(ranks: Json) -> str:

@@ -1,6 +1,6 @@
 """Draws accuracy kept and removed against area, from a report of `seqmask evaluate --rivals --json`.
 
-    python benchmarks/frontier.py docs/models/ssu/test_species.json -o docs/models/ssu/frontier.png
+    python benchmarks/frontier.py docs/models/ssu/rivals.json -o docs/models/ssu/frontier.png
 
 A column a rank. Above: all sequences; the order of the mask and a random one at the top shares, and at the threshold
 the mask itself and the controls of the same area. Below: the sequences that the rivals were run on, an order a rank.

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from card_markdown import Json, bullets, code, number, table, wrap
-from card_reports import MASK, amplicons, evaluation, profile, subject
+from card_markdown import Json, bullets, code, drawn, number, score, table, wrap
+from card_reports import MASK, amplicons, evaluation, others, profile, subject
 
 from seqmask.sequences.tokenizer import tokenizer_of
 
@@ -65,7 +65,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Write the card."""
     args = options(argv)
     model = read_model(args.model, args.output.stem)
-    reports = Reports([(path, read(path)) for path in args.reports], model)
+    rivals = args.rivals and (args.rivals, read(args.rivals))
+    reports = Reports([(path, read(path)) for path in args.reports], model, rivals)
     recipe = args.recipe or ROOT / "recipes" / f"{args.output.stem}.md"
     if not recipe.is_file():
         raise SystemExit(f"{recipe}: no such file; write the card's prose there, or name it with --recipe")
@@ -79,7 +80,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 class Reports:
     """The reports by kind; SystemExit for one that is of none, or about another model."""
 
-    def __init__(self, files: Sequence[tuple[Path, Json]], model: Model) -> None:
+    def __init__(
+        self, files: Sequence[tuple[Path, Json]], model: Model, rivals: tuple[Path, Json] | None = None
+    ) -> None:
         self.evaluations: list[Json] = []
         self.profiles: list[Json] = []
         self.amplicons: list[Json] = []
@@ -95,6 +98,12 @@ class Reports:
             kinds[report["report"]].append(report)
         if not self.evaluations:
             raise SystemExit("no report of `seqmask evaluate --json` among the files")
+        self.rivals: Json | None = None
+        if rivals:
+            path, self.rivals = rivals
+            check_report(path, self.rivals, model)
+            if not self.rivals.get("rivals"):
+                raise SystemExit(f"{path}: not written by `seqmask evaluate --rivals NAMES --json`")
 
     def baseline(self, split: str, rank: str) -> tuple[Json, Json] | None:
         """Settings and scores of the baseline on whole sequences, if there is one for that split and rank."""
@@ -110,6 +119,7 @@ def options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, metavar="MODEL_DIR")
     parser.add_argument("reports", type=Path, nargs="+", metavar="REPORT_JSON")
+    parser.add_argument("--rivals", type=Path, metavar="REPORT_JSON", help="the report with other attribution methods")
     parser.add_argument("--recipe", type=Path, metavar="FILE", help="prose in Markdown (default recipes/NAME.md)")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="NAME.md")
     return parser.parse_args(argv)
@@ -138,6 +148,7 @@ def render(model: Model, reports: Reports, prose: str) -> str:
             for report in reports.evaluations
             for part in evaluation(report, model.explainer["threshold"], model.data)
         ),
+        *(others(reports.rivals) if reports.rivals else ()),
         *(part for report in reports.profiles for part in profile(report)),
     ]
     return "\n\n".join(parts) + "\n"
@@ -185,7 +196,7 @@ def standing(model: Model, reports: Reports) -> Iterator[str]:
             yield f"{beside}: {', '.join(told)}."
     for report in reports.evaluations:
         ranks = {name: rank for name, rank in report["ranks"].items() if rank["scored"]}
-        sure = [name for name, rank in ranks.items() if rank["best_control"]["interval"][0] > 0]
+        sure = [name for name, rank in ranks.items() if (rank["best_control"]["interval"][0] or 0) > 0]
         unsure = [name for name in ranks if name not in sure]
         sentence = f"Masks on {subject(report)}: "
         sentence += f"they keep more than the best control of the same area at {', '.join(sure)}" if sure else ""
@@ -279,11 +290,20 @@ def text(value: Any) -> str:
 
 def accuracy(model: Model, reports: Reports) -> list[str]:
     """The classifier on every split but `train`, beside the baseline where there is one for the rank and split."""
-    header = ["split", "rank", "accuracy", "balanced", "majority", "ECE (by chance)", "known", "all labelled"]
+    header = [
+        "split",
+        "rank",
+        "accuracy (95 % interval)",
+        "balanced",
+        "majority",
+        "ECE (by chance)",
+        "known",
+        "all labelled",
+    ]
     rows, other_classes, settings = [], False, None
     for split, ranks in model.classifier_report["splits"].items():
         for rank, own in ranks.items():
-            row = [f"`{split}`", rank, number(own["accuracy"]), number(own["balanced_accuracy"])]
+            row = [f"`{split}`", rank, score(own), number(own["balanced_accuracy"])]
             row += [number(own["majority_rate"]), f"{number(own['ece'])} ({number(own['ece_by_chance'])})"]
             row += [f"{own['known']} of {own['labelled']}", number(own["accuracy_all"])]
             pair = reports.baseline(split, rank)
@@ -300,8 +320,8 @@ def accuracy(model: Model, reports: Reports) -> list[str]:
         wrap(
             "Whole sequences. *Accuracy*, *balanced* (mean recall over classes) and *majority* (share of the most "
             "frequent class) are over the sequences whose class the classifier knows, and so is *ECE*, the expected "
-            "calibration error of the confidences (by chance: what exactly right ones would have); in *all labelled* "
-            "the others count as errors."
+            "calibration error of the confidences (by chance: what exactly right ones would have, were sequences independent); in *all labelled* "
+            "the others count as errors. " + drawn(model.classifier_report)
         ),
         table(header, [row + ["n/a"] * (len(header) - len(row)) for row in rows]),
     ]

@@ -26,6 +26,7 @@ from seqmask.commands.train_explainer import train_explainer
 from seqmask.config import TASK_NAMES, ClassifierOptions, Compute, ExplainerOptions, SimulateOptions
 from seqmask.evaluation.intervals import read_bed
 from seqmask.evaluation.known import truth_report, truths_of
+from seqmask.evaluation.resampling import Resampling
 from seqmask.evaluation.rivals.compare import OWN, Comparison, shared
 from seqmask.evaluation.rivals.names import parse
 from seqmask.evaluation.scoring import Scorer
@@ -148,14 +149,15 @@ def compare(directory: Path, rivals: str, limit: int, seed: int) -> dict[str, An
     rows = [dict(table.row(item.record.name)) for item in scorer.prepared]
     reference = np.stack([model.classifier.ranks.encode(row) for row in rows])
     truths = truths_of(scorer, intervals)
-    comparison = Comparison(scorer, model.explainer, reference, seed)
+    by = Resampling(seed)
+    comparison = Comparison(scorer, model.explainer, reference, by)
     found = {}
     for rival in (OWN, *parse(rivals)):
         scores, cost = comparison.timed(rival)
         own = rival is OWN
         scores = scores if own else [shared(part) for part in scores]
         threshold = model.threshold if own else float("nan")
-        found[rival.name] = {**cost, **truth_report(scorer, scores, reference, truths, threshold, seed)}
+        found[rival.name] = {**cost, **truth_report(scorer, scores, reference, truths, threshold, by)}
         print(f"  {row(rival.name, found[rival.name])}", flush=True)
     return found
 

@@ -25,7 +25,7 @@ from seqmask.commands.inputs import read_labelled
 from seqmask.commands.train_explainer import train_explainer
 from seqmask.config import Compute, ExplainerOptions
 from seqmask.evaluation.consistency import Reading, correlations
-from seqmask.evaluation.metrics import estimate
+from seqmask.evaluation.resampling import estimate
 from seqmask.evaluation.scoring import Scorer
 from seqmask.inference.engine import Engine
 from seqmask.models.bundled import resolve
@@ -41,8 +41,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = options(argv)
     path = resolve(args.model)
     model = load_model(path)
-    splits = read_labelled(args.sequences, args.labels, model.classifier.ranks.names).splits
-    records = (splits.get("val") or splits["train"])[-args.count :]
+    labelled = read_labelled(args.sequences, args.labels, model.classifier.ranks.names)
+    records = (labelled.splits.get("val") or labelled.splits["train"])[-args.count :]
+    by = labelled.resampling(records, labelled.resampled_by(), args.seed)
     own = Reading.of(read_with(model, records), model.explainer)
     print("Spearman of nucleotide importances with those of the model, mean over sequences (95 % interval)", flush=True)
     with tempfile.TemporaryDirectory() as scratch:
@@ -51,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             theirs = Reading.of(read_with(trained, records), trained.explainer)
             for track in range(model.explainer.tracks):
                 values = correlations(own.tracks(track), theirs.tracks(track), len(records), lambda *both: both)
-                of = estimate(values, args.seed)
+                of = estimate(values, by)
                 name = f" {model.classifier.ranks.names[track]}" if model.explainer.tracks > 1 else ""
                 print(
                     f"{kind + name:<20} {of['mean']:+.3f} ({of['interval'][0]:+.3f} to {of['interval'][1]:+.3f})",

@@ -8,7 +8,8 @@ each command of seqmask, its keys the long options. The steps:
 - the classifier, and its judge, which does not ship: the same recipe with the next seed, or with what
   recipes/NAME-judge.toml changes
 - the Explainer of the frozen classifier
-- a report on every test split, the judge and other attribution methods beside the masks
+- a report on every test split with the judge, and one that has other attribution methods beside the masks
+  (recipes/rivals.toml)
 - the k-mer baseline; for a model of rRNA genes also on amplicons, and the profile along E. coli's 16S
 - the copies: the model into the package, the reports into docs/models/NAME, the card into both
 
@@ -85,6 +86,12 @@ class Build:
         return found
 
     @property
+    def rivals(self) -> dict[str, Any]:
+        """How every model is compared with other attribution methods."""
+        found: dict[str, Any] = tomllib.loads((self.recipes / "rivals.toml").read_text(encoding="utf-8"))["evaluate"]
+        return found
+
+    @property
     def sequences(self) -> Path:
         return self.data / f"{self.name}.fasta.gz"
 
@@ -108,9 +115,13 @@ class Build:
         self.train("train-classifier", judge, "report.json", **{"seed": seed + 1, **self.judge})
         self.train("train-explainer", self.model, "explainer-report.json", "--classifier", str(classifier))
         self.check_pair(classifier)
-        reports = [self.evaluate(split, judge) for split in self.test_splits()]
+        reports = [
+            self.evaluate(f"{split}.json", self.recipe["evaluate"], "--split", split, "--judge", str(judge))
+            for split in self.test_splits()
+        ]
+        rivals = self.evaluate("rivals.json", self.rivals)
         more = [*self.baseline(), *self.profile()]
-        self.ship([*reports, *more])
+        self.ship([*reports, *more], rivals)
 
     def train(self, command: str, output: Path, result: str, *words: str, **replaced: Any) -> None:
         """One training, gone on with where it was stopped."""
@@ -148,13 +159,13 @@ class Build:
         """Every split but those that trained or chose something."""
         return sorted(set(read_labels(self.labels).column("split")) - {"train", "val", ""})
 
-    def evaluate(self, split: str, judge: Path) -> Path:
-        target = self.result(f"{split}.json")
+    def evaluate(self, name: str, table: dict[str, Any], *words: str) -> Path:
+        target = self.result(name)
         if self.is_of_model(target):
             self.skip(target)
             return target
-        given = [str(self.sequences), "--labels", str(self.labels), "--split", split, "--model", str(self.model)]
-        given += ["--judge", str(judge), *flags(self.recipe["evaluate"], self.data), "--json", str(target), "--force"]
+        given = [str(self.sequences), "--labels", str(self.labels), *words, "--model", str(self.model)]
+        given += [*flags(table, self.data), "--json", str(target), "--force"]
         self.call([*SEQMASK, "evaluate", *given, *self.compute])
         return target
 
@@ -214,7 +225,7 @@ class Build:
         given = [str(self.sequences), "--labels", str(self.labels), *flags(options, self.data), "--json", str(target)]
         self.call([sys.executable, str(script), *given])
 
-    def ship(self, reports: Sequence[Path]) -> None:
+    def ship(self, reports: Sequence[Path], rivals: Path) -> None:
         """The model into the package, its reports into the documents, the card into both."""
         package, documents = self.shipped / self.name, self.documents / self.name
         say(f"copy {self.model} to {package}, reports to {documents}")
@@ -225,10 +236,11 @@ class Build:
             for name in ("classifier.json", "explainer.json"):
                 write_json(package / name, without_paths(read(package / name)))
             documents.mkdir(parents=True, exist_ok=True)
-            for path in (*reports, self.result("classifier") / "history.json"):
+            for path in (*reports, rivals, self.result("classifier") / "history.json"):
                 shutil.copyfile(path, documents / path.name.removeprefix(f"{self.name}-"))
         script = ROOT / "benchmarks" / "model_card.py"
         given = [str(package), *(str(path) for path in reports if path.suffix == ".json")]
+        given += ["--rivals", str(rivals)]
         self.call([sys.executable, str(script), *given, "--output", str(self.documents / f"{self.name}.md")])
 
     # What they are made of

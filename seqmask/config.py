@@ -140,6 +140,7 @@ class EvaluateOptions:
     labels: Path | None = None  # None = everything is scored against the classifier's own predictions
     split: str | None = None  # score only this split of the label table
     limit: int = 0  # a random sample of this many sequences; 0 = all
+    resample_by: str | None = None  # column of the labels whose sequences are resampled together; None: species, if any
     sample: int = 64  # of these, how many the costly parts read (curves, calibration, consistency); 0 = all
     judge: str | None = None  # classifier or model directory, or the name of a model that ships: leakage check
     other: str | None = None  # model directory: another Explainer of the same classifier

@@ -59,6 +59,7 @@ OTHER_POINT = {"threshold": 0.5, "area": 0.1, "kept": [0.9, 0.7], "removed": [0.
 TRAINED_ON = {"small.fasta.gz": "d" * 64, "small.tsv": "e" * 64}
 SCORED = {
     "accuracy": 0.911,
+    "interval": [0.871, 0.951],
     "balanced_accuracy": 0.822,
     "majority_rate": 0.533,
     "ece": 0.031,
@@ -213,19 +214,12 @@ def report() -> Json:
         "data_sha256": {"other.fasta": "f" * 64},
         "left_out": 1,
         "seed": 1,
+        "resample_by": "species",
         "sequences": 99,
         "threshold": 0.25,
         "judge_sha256": "1" * 64,
         "ranks": {"domain": rank_report(0.9), "genus": rank_report(float("nan"), 0.02)},
-        "rivals": {
-            "sequences": 30,
-            "methods": {
-                "seqmask": {"forwards": 2, "milliseconds": 12.2, "shared": {"separation": estimate(0.5), "gap": None}}
-                | {"per_rank": None},
-                "ig": {"forwards": 2400, "milliseconds": 3456.7}
-                | {key: {"separation": estimate(0.4), "gap": estimate(0.1)} for key in ("shared", "per_rank")},
-            },
-        },
+        "rivals": None,
         "annotations": {
             "sequences": 12,
             "tracks": {"all": {"CDS": inside(1.25), "tRNA": {"sequences": 0, "whole": 3}}},
@@ -242,6 +236,27 @@ def report() -> Json:
         },
         "red_flags": ["genus: something speaks against it"],
     }
+
+
+def rivals() -> Json:
+    """A report that has other methods: `seqmask` of one order, `ig` also of one a rank."""
+
+    def method(shared: float, per_rank: float | None, gap: float | None) -> Json:
+        orders = [
+            value and {"separation": estimate(value), "gap": gap and estimate(gap), "ranks": erased(value)}
+            for value in (shared, per_rank)
+        ]
+        return dict(zip(("shared", "per_rank"), orders, strict=True))
+
+    def erased(value: float) -> Json:
+        eraser = {"comprehensiveness": value - 0.2, "sufficiency": value - 0.3}
+        return {"domain": {"eraser": eraser}, "genus": {"eraser": eraser}}
+
+    methods = {
+        "seqmask": {"forwards": 2, "milliseconds": 12.2, **method(0.5, None, None)},
+        "ig": {"forwards": 2400, "milliseconds": 3456.7, **method(0.4, 0.45, 0.1)},
+    }
+    return {**report(), "rivals": {"sequences": 30, "methods": methods}}
 
 
 @pytest.fixture
@@ -319,7 +334,7 @@ def test_every_option_has_the_flag_that_the_card_gives_it(name: str, options: ty
 
 def test_accuracy_beside_the_baseline(files: dict[str, Path]) -> None:
     text = make(files, str(files["baseline"]))
-    own = ["`test`", "domain", "0.911", "0.822", "0.533", "0.031 (0.017)", "90 of 100", "0.844"]
+    own = ["`test`", "domain", "0.911 (0.871-0.951)", "0.822", "0.533", "0.031 (0.017)", "90 of 100", "0.844"]
     assert [*own, "0.777", "0.655", "90 of 100", "0.711"] in cells(text, "`test`")  # not the one on crops
     assert cells(text, "`test`", "genus")[0][-4:] == ["n/a"] * 4
     assert "5-mer counts, both strands as one" in text
@@ -337,7 +352,7 @@ def test_baseline_of_other_classes_is_called_so(files: dict[str, Path]) -> None:
 def test_without_baseline_there_is_no_column_for_it(files: dict[str, Path]) -> None:
     text = make(files)
     assert cells(text, "`test`", "domain") == [
-        ["`test`", "domain", "0.911", "0.822", "0.533", "0.031 (0.017)", "90 of 100", "0.844"],
+        ["`test`", "domain", "0.911 (0.871-0.951)", "0.822", "0.533", "0.031 (0.017)", "90 of 100", "0.844"],
     ]
     assert "k-mers:" not in text
 
@@ -390,14 +405,6 @@ def test_evaluation_tables(files: dict[str, Path]) -> None:
     judged = ["0.910", "0.820", "0.230", "+0.021 (-0.079 to +0.121)", "0.541", "0.539", "0.542"]
     assert ["genus", *judged] in cells(text, "genus")
     assert f"Judge of the masks, which does not ship: classifier `{'1' * 64}`." in text
-    methods = [row for row in cells(text, "`seqmask`") + cells(text, "`ig`") if "+0." in row[2]]
-    assert methods == [
-        ["`seqmask`", "all ranks", "+0.500 (+0.400 to +0.600)", "n/a", "2", "12"],
-        *(
-            ["`ig`", kind, "+0.400 (+0.300 to +0.500)", "+0.100 (+0.000 to +0.200)", "2,400", "3,457"]
-            for kind in ("all ranks", "each rank")
-        ),
-    ]
     assert cells(text, "all", "CDS") == [["all", "CDS", "12", "1.250 (1.150-1.350)", "1.350 (1.250-1.450)"]]
     assert cells(text, "all", "tRNA") == [["all", "tRNA", "0", "n/a", "n/a"]]
     assert "domain 1.234, genus 0.987" in text
@@ -417,6 +424,33 @@ def test_evaluation_tables(files: dict[str, Path]) -> None:
     assert cells(text, "red flags") == [["red flags", "1 on split `test`"]]
     assert f"`other.fasta` (SHA-256 `{'f' * 64}`)" in " ".join(text.split())
     assert "not the model's own threshold" not in text
+
+
+def test_other_methods_are_those_of_their_report(files: dict[str, Path], tmp_path: Path) -> None:
+    """Beside the reports on the splits, whose tables are not repeated for it."""
+    path = tmp_path / "rivals.json"
+    path.write_text(json.dumps(rivals()))
+    text = make(files, "--rivals", str(path))
+    methods = [row for row in cells(text, "`seqmask`") + cells(text, "`ig`") if "+0." in row[2]]
+    assert methods == [
+        ["`seqmask`", "all ranks", "+0.500 (+0.400 to +0.600)", "n/a", "2", "12"],
+        ["`ig`", "all ranks", "+0.400 (+0.300 to +0.500)", "+0.100 (+0.000 to +0.200)", "2,400", "3,457"],
+        ["`ig`", "each rank", "+0.450 (+0.350 to +0.550)", "+0.100 (+0.000 to +0.200)", "2,400", "3,457"],
+    ]
+    assert cells(text, "`seqmask` (one order)") == [["`seqmask` (one order)", *["0.300 / 0.200"] * 2]]
+    assert ["`ig`", *["0.250 / 0.150"] * 2] in cells(text, "`ig`")
+    assert text.count("### Split `test`") == 1
+    assert "Order of the tokens of 30 sequences of split `test`, seed 1." in " ".join(text.split())
+    path.write_text(json.dumps(report()))
+    with pytest.raises(SystemExit, match=r"rivals\.json: not written by `seqmask evaluate --rivals"):
+        make(files, "--rivals", str(path))
+
+
+@pytest.mark.parametrize(("column", "told"), [("species", "of one species together"), (None, "singly")])
+def test_how_intervals_were_drawn(files: dict[str, Path], column: str | None, told: str) -> None:
+    files["report"].write_text(json.dumps({**report(), "resample_by": column}))
+    of_masks = " ".join(make(files).split()).partition("## Evaluation of the masks")[2]
+    assert f"Intervals draw {'the ' if column else ''}sequences {told}." in of_masks
 
 
 def test_mask_of_each_rank_and_another_threshold(files: dict[str, Path]) -> None:
@@ -453,9 +487,9 @@ def test_a_rank_without_scored_sequences(files: dict[str, Path]) -> None:
     assert not [row for row in cells(text, "genus") if row[1].startswith("n/a (")]
 
 
-def test_without_judge_rivals_and_annotations(files: dict[str, Path]) -> None:
+def test_without_judge_and_annotations(files: dict[str, Path]) -> None:
     data = report()
-    data.update(rivals=None, annotations=None, judge_sha256=None)
+    data.update(annotations=None, judge_sha256=None)
     for rank in data["ranks"].values():
         rank.update(judge=None, confidence=None)
     files["report"].write_text(json.dumps(data))

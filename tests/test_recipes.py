@@ -69,12 +69,12 @@ def test_a_recipe_is_a_command_line(name: str, tmp_path: Path) -> None:
 def test_a_recipe_is_a_configuration_file(name: str, tmp_path: Path) -> None:
     """`--config recipes/NAME.toml` gives the same options as the words of the build."""
     path = ROOT / "recipes" / f"{name}.toml"
-    table = tomllib.loads(path.read_text())["train-classifier"]
-    given = ["x.fasta", "--labels", "x.tsv", "--output", "out"]
-    by_file = COMMANDS["train-classifier"]
+    command, table = next(iter(tomllib.loads(path.read_text()).items()))
+    given = ["x.fasta", "--labels", "x.tsv"] + (["--output", "out"] if command.startswith("train") else [])
+    by_file = COMMANDS[command]
     group = typer.Context(typer.main.get_command(app))
     contexts = [
-        by_file.make_context("train-classifier", [*given, *more], parent=group)
+        by_file.make_context(command, [*given, *more], parent=group)
         for more in (["--config", str(path)], build.flags(table, tmp_path))
     ]
     left, right = ({k: v for k, v in context.params.items() if k != "config"} for context in contexts)
@@ -147,6 +147,7 @@ def made(tmp_path: Path) -> Any:
         '[train-classifier]\nranks = "superkingdom,genus"\nsteps = 16.0\nseed = 1\n'
         '[train-explainer]\ntarget-area = 0.2\n[evaluate]\nannotations = "x.bed"\n[profile]\nregions = "ecoli-16s"\n'
     )
+    (tmp_path / "recipes" / "rivals.toml").write_text('[evaluate]\nsplit = "test_species"\nrivals = "lime"\n')
     folders = [tmp_path / name for name in ("shipped", "docs", "recipes")]
     return Recorded("ssu", tmp_path / "data", tmp_path / "work", ("--device", "cpu"), False, *folders)
 
@@ -162,17 +163,21 @@ def steps() -> list[str]:
 def test_every_step_and_then_none(made: Any) -> None:
     made.run()
     evaluations = [words for words in CALLS if "evaluate" in words]
-    assert [words[words.index("--split") + 1] for words in evaluations] == ["test_gene", "test_species"]
-    for words in evaluations:
+    assert [words[words.index("--split") + 1] for words in evaluations] == ["test_gene", "test_species", "test_species"]
+    assert ["--rivals" in words for words in evaluations] == [False, False, True]
+    for words in evaluations[:2]:
         assert words[words.index("--judge") + 1] == str(made.work / "ssu-judge")
         assert words[words.index("--annotations") + 1] == str(made.data / "x.bed")
         assert words[-2:] == ["--device", "cpu"]
+    card = CALLS[-1]
+    assert card[card.index("--rivals") + 1] == str(made.work / "ssu-rivals.json")
+    assert str(made.work / "ssu-rivals.json") not in card[: card.index("--rivals")]
     seeds = [words[words.index("--seed") + 1] for words in CALLS if "train-classifier" in words]
     assert seeds == ["1", "2"]
     crops = [words[words.index("--crop") + 1] for words in CALLS if "--crop" in words]
     assert crops == ["250", "450"]
     assert steps() == [
-        *("train-classifier", "train-classifier", "train-explainer", "evaluate", "evaluate"),
+        *("train-classifier", "train-classifier", "train-explainer", "evaluate", "evaluate", "evaluate"),
         *("baseline_kmer", "cut", "baseline_kmer", "baseline_kmer", "score", "profile", "model_card"),
     ]
     shipped = made.shipped / "ssu"
@@ -180,7 +185,14 @@ def test_every_step_and_then_none(made: Any) -> None:
     assert "/home/me" not in "".join(path.read_text() for path in shipped.iterdir())
     assert json.loads((shipped / "classifier.json").read_text())["settings"]["options"]["sequences"] == ["x.fasta.gz"]
     documents = {path.name for path in (made.documents / "ssu").iterdir()}
-    assert {"test_gene.json", "baseline.json", "baseline-250.json", "amplicons.json", "profile.png"} <= documents
+    assert {
+        "test_gene.json",
+        "rivals.json",
+        "baseline.json",
+        "baseline-250.json",
+        "amplicons.json",
+        "profile.png",
+    } <= documents
     made.run()
     assert steps() == ["model_card"]  # the card alone is written anew
 

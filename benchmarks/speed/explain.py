@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import torch
 
+from seqmask.evaluation.resampling import Resampling
 from seqmask.evaluation.rivals.compare import OWN, Comparison
 from seqmask.evaluation.rivals.names import Rival, parse
 from seqmask.evaluation.scoring import Scorer
@@ -30,7 +31,7 @@ def explain(settings: Settings) -> list[Figure]:
     texts = sequences([6 * tokens] * settings.of(64, 8))
     given = [Record(f"r{i}", f"r{i}", text) for i, text in enumerate(texts)]
     scorer = Scorer.of(given, model.classifier, Engine())
-    comparison = Comparison(scorer, model.explainer, scorer.classes(scorer.logits()), 1)
+    comparison = Comparison(scorer, model.explainer, scorer.classes(scorer.logits()), Resampling(1))
 
     def seconds(rival: Rival, count: int) -> float:
         return timed(lambda: comparison.scores(rival, range(count))).by(settings.clock) / count

@@ -35,6 +35,14 @@ def evaluate(
     ] = None,
     split: Annotated[str | None, typer.Option(help="Only this split of the label table.")] = None,
     limit: Annotated[int, typer.Option(min=0, help="A random sample of this many; 0 = all.")] = DEFAULTS.limit,
+    resample_by: Annotated[
+        str | None,
+        typer.Option(
+            help="Column of the label table whose sequences intervals draw together; none = each by itself."
+            " Default: species, where there is such a column.",
+            metavar="COLUMN",
+        ),
+    ] = None,
     sample: Annotated[
         int, typer.Option(min=0, help="Sequences for the costly parts: curves, calibration, consistency; 0 = all.")
     ] = DEFAULTS.sample,

@@ -52,8 +52,9 @@ def print_report(report: dict[str, Any]) -> None:
             line(f"probe of {name}: {count} rare classes ({rank['probe']['pooled_sequences']} sequences) count as one")
     for name, rank in _scored(report):
         gap = rank["best_control"]
-        if gap["interval"][0] <= 0 < gap["gap"]:
-            line(f"{name}: the gap may be chance, its interval reaches 0; more sequences would tell")
+        if gap["gap"] > 0 and not gap["interval"][0] > 0:  # an interval of nan reaches anything
+            more = report["resample_by"] or "sequences"
+            line(f"{name}: the gap may be chance, its interval reaches 0; more {more} would tell")
     for flag in report["red_flags"]:
         line(f"RED FLAG {flag}")
     if not report["red_flags"]:

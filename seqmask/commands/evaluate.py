@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from seqmask.config import EvaluateOptions
 from seqmask.errors import InputError, UsageError
 from seqmask.evaluation.flags import red_flags
 from seqmask.evaluation.leakage import Judge, check_judge
+from seqmask.evaluation.resampling import Resampling
 from seqmask.evaluation.rivals.compare import Comparison
 from seqmask.evaluation.rivals.names import Rival, parse
 from seqmask.evaluation.scoring import Scorer
@@ -48,6 +50,7 @@ def evaluate(options: EvaluateOptions, say: Callable[[str], None], report: Repor
     other = load_other(options.other, model) if options.other is not None else None
     ranks = model.classifier.ranks
     labelled = read_labelled(options.sequences, options.labels, ranks.names, any_rank=True)
+    column = labelled.resampled_by(options.resample_by)
     records = of_split(labelled, options.split, options.sequences)
     everyone = [record.name for found in labelled.splits.values() for record in found]
     truth, annotations = (
@@ -66,13 +69,20 @@ def evaluate(options: EvaluateOptions, say: Callable[[str], None], report: Repor
     watch.part(f"masks of {len(held)} sequences", (3 if options.labels is None else 2) * scorer.windows)
     reference = reference_of(options.labels, labelled, scorer, ranks)
     tau = model.threshold if options.threshold is None else options.threshold
+    by = labelled.resampling(held, column, options.seed)
+    sizes = None if by.clusters is None else np.bincount(by.clusters)
+    if sizes is not None:
+        say(
+            f"intervals: sequences of one {column} are drawn together ({len(sizes)} among these, the largest of"
+            f" {sizes.max()} sequences)"
+        )
     study = Study(
         scorer,
         model.explainer,
         scorer.masks(model.explainer),
         reference,
         tau,
-        options.seed,
+        by,
         labelled=options.labels is not None,
         sample=options.sample,
         judge=None if judge is None else Judge(Scorer.of(held, judge, engine, overlap=options.overlap, frames=frames)),
@@ -91,9 +101,21 @@ def evaluate(options: EvaluateOptions, say: Callable[[str], None], report: Repor
         "device": str(engine.device),
         "precision": engine.precision,
         "seed": options.seed,
+        "resample_by": column,
+        "clusters": None if sizes is None else len(sizes),
         **study.run(),
-        "rivals": run_rivals(rivals, scorer, model, reference, options, say, watch) if rivals else None,
-        **score_known(truth, annotations, scorer, model, labelled, tau, options.seed),
+        "rivals": run_rivals(rivals, scorer, model, reference, options.rivals_limit, by, say, watch)
+        if rivals
+        else None,
+        **score_known(
+            truth,
+            annotations,
+            scorer,
+            model,
+            labelled,
+            tau,
+            partial(labelled.resampling, column=column, seed=options.seed),
+        ),
     }
     result["red_flags"] = red_flags(result)
     if options.json is not None:
@@ -111,6 +133,8 @@ def check_options(options: EvaluateOptions) -> None:
         )
     if options.split is not None and options.labels is None:
         raise UsageError("--split needs --labels: the split is a column of the label table")
+    if options.resample_by is not None and options.labels is None:
+        raise UsageError("--resample-by needs --labels: it is a column of the label table")
 
 
 def reference_of(labels: Path | None, labelled: Labelled, scorer: Scorer, ranks: Ranks) -> NDArray[np.int64]:
@@ -150,16 +174,17 @@ def run_rivals(
     scorer: Scorer,
     model: Model,
     reference: NDArray[np.int64],
-    options: EvaluateOptions,
+    limit: int,
+    by: Resampling,
     say: Callable[[str], None],
     watch: Watch,
 ) -> dict[str, Any]:
     """The Explainer beside other methods, on a random sample of the sequences if there are more than the limit."""
     rows = np.arange(len(reference))
-    if 0 < options.rivals_limit < len(rows):
-        rows = np.sort(np.random.default_rng([options.seed, 501]).choice(rows, options.rivals_limit, replace=False))
+    if 0 < limit < len(rows):
+        rows = np.sort(np.random.default_rng([by.seed, 501]).choice(rows, limit, replace=False))
     chosen = scorer.subset(rows.tolist())
-    return Comparison(chosen, model.explainer, reference[rows], options.seed, watch).run(rivals, say)
+    return Comparison(chosen, model.explainer, reference[rows], by.of(rows), watch).run(rivals, say)
 
 
 def load_judge(name: str, model: Model) -> ClassifierModel:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqmask.errors import InputError, UsageError
+from seqmask.evaluation.resampling import Resampling
 from seqmask.labels import LabelTable, Ranks, read_labels
 from seqmask.results.files import refuse_option
 from seqmask.sequences.records import Record, check_nucleotides, read
@@ -18,6 +19,7 @@ from seqmask.sequences.source import STDIN
 from seqmask.training.dataset import CropLaw
 from seqmask.training.processes import is_main
 
+SPECIES = "species"  # its sequences are right or wrong together
 CHECKPOINTS = ("bag.safetensors", "checkpoint.safetensors")  # of a training, in the order of its parts
 
 
@@ -36,6 +38,27 @@ class Labelled:
         """Classes (n, R) int64, -1 unknown."""
         rows = [ranks.encode(row) for row in self.rows(records)]
         return np.stack(rows) if rows else np.zeros((0, len(ranks.ranks)), np.int64)
+
+    def resampled_by(self, named: str | None = None) -> str | None:
+        """The column whose sequences intervals draw together: the one that is named, else SPECIES if it is there.
+
+        None, as by the name "none": each sequence is drawn by itself. InputError for a column that is absent or empty.
+        """
+        if self.table is None or named == "none":
+            return None
+        if named is None:
+            return SPECIES if self.table.has(SPECIES) and any(self.table.column(SPECIES)) else None
+        if not any(self.table.column(named)):
+            raise InputError(
+                self.table.path, f"column {named!r} is empty", remedy="name another one with --resample-by"
+            )
+        return named
+
+    def resampling(self, records: Sequence[Record], column: str | None, seed: int) -> Resampling:
+        """How records are drawn for intervals: those of one name in a column of the table together; None: singly."""
+        if self.table is None or column is None:
+            return Resampling(seed)
+        return Resampling.of_names([row[column] for row in self.rows(records)], seed)
 
 
 def read_labelled(

@@ -13,6 +13,7 @@ from seqmask.commands.inputs import Labelled
 from seqmask.errors import InputError
 from seqmask.evaluation.intervals import Intervals, read_bed
 from seqmask.evaluation.known import annotation_report, truth_report, truths_of
+from seqmask.evaluation.resampling import Resampling
 from seqmask.evaluation.scoring import Scorer
 from seqmask.models.checkpoint import Model
 from seqmask.sequences.records import Record
@@ -77,11 +78,11 @@ def score_known(
     model: Model,
     labelled: Labelled,
     threshold: float,
-    seed: int,
+    draws: Callable[[Sequence[Record]], Resampling],
 ) -> dict[str, Any]:
     """The keys `truth` and `annotations` of the report, null where there is no such file. scorer: how records are read.
 
-    Without labels the classifier's own predictions count as right.
+    Without labels the classifier's own predictions count as right. draws: how records are resampled.
     """
     result: dict[str, Any] = {"truth": None, "annotations": None}
     if truth is not None:
@@ -90,10 +91,11 @@ def score_known(
         known = labelled.encode(records, model.classifier.ranks)
         reference = held.classes(held.logits()) if labelled.table is None else known
         masks = held.masks(model.explainer)
-        figures = truth_report(held, masks, reference, truths_of(held, truth.intervals), threshold, seed)
+        figures = truth_report(held, masks, reference, truths_of(held, truth.intervals), threshold, draws(records))
         result["truth"] = {**truth.counts, **figures}
     if annotations is not None:
         held = scorer.like(annotations.records)
-        figures = annotation_report(held, held.masks(model.explainer), annotations.intervals, threshold, seed)
+        by = draws([item.record for item in held.prepared])
+        figures = annotation_report(held, held.masks(model.explainer), annotations.intervals, threshold, by)
         result["annotations"] = {**annotations.counts, **figures}
     return result

@@ -20,6 +20,7 @@ from seqmask.evaluation.annotations import score_annotations
 from seqmask.evaluation.intervals import BedInterval
 from seqmask.evaluation.profile import Means, Profile
 from seqmask.evaluation.regions import carried_over, regions_of
+from seqmask.evaluation.resampling import Resampling
 from seqmask.inference.device import describe
 from seqmask.inference.explain import explain_pool, pooled
 from seqmask.models.bundled import resolve
@@ -39,12 +40,12 @@ ALL = "all"  # the name of a mask that all ranks share
 
 @dataclass(slots=True)
 class Aligned:
-    """What is kept of the sequences that stand on the reference, in their order: masks, spans, regions, lengths."""
+    """What is kept of the sequences that stand on the reference, in their order."""
 
     masks: list[NDArray[np.float32]] = field(default_factory=list)
     spans: list[NDArray[np.int32]] = field(default_factory=list)
     regions: list[list[BedInterval]] = field(default_factory=list)
-    lengths: list[int] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
     reverse: int = 0
     identities: list[float] = field(default_factory=list)
 
@@ -81,6 +82,8 @@ def profile(options: ProfileOptions, say: Callable[[str], None], report: Callabl
             f"none of {len(records)} sequences can be aligned to {reference.name}",
             expected=f"identity {options.min_identity:g} or more to the reference",
         )
+    column = labelled.resampled_by()
+    by = labelled.resampling(held.records, column, options.seed)
     names = list(model.classifier.ranks.names) if model.explainer.tracks > 1 else [ALL]
     result = {
         **described(options, model, reference, tau),
@@ -88,7 +91,8 @@ def profile(options: ProfileOptions, say: Callable[[str], None], report: Callabl
         "aligned": sums.n,
         "reverse": held.reverse,
         "identity": {"mean": float(np.mean(held.identities)), "least": min(held.identities)},
-        "regions": inside(held, names, tau, options.seed) if regions else None,
+        "resample_by": column,
+        "regions": inside(held, names, tau, by) if regions else None,
     }
     say(
         f"{sums.n} of {len(records)} sequences aligned ({held.reverse} of the other strand), "
@@ -125,17 +129,16 @@ def add(
     held.masks.append(explanation.mask)
     held.spans.append(explanation.spans)
     held.regions.append(carried_over(regions, found.positions))
-    held.lengths.append(len(explanation.record.sequence))
+    held.records.append(explanation.record)
     held.reverse += found.reverse
     held.identities.append(found.identity)
 
 
-def inside(held: Aligned, names: list[str], tau: float, seed: int) -> dict[str, Any]:
+def inside(held: Aligned, names: list[str], tau: float, by: Resampling) -> dict[str, Any]:
     """Importance inside each region, and inside any, against the rest of the same sequences, for each mask."""
+    lengths = [len(record.sequence) for record in held.records]
     return {
-        name: score_annotations(
-            [mask[:, track] for mask in held.masks], held.spans, held.regions, held.lengths, tau, seed
-        )
+        name: score_annotations([mask[:, track] for mask in held.masks], held.spans, held.regions, lengths, tau, by)
         for track, name in enumerate(names)
     }
 

@@ -183,7 +183,7 @@ def finish(trained: Trained, options: ClassifierOptions, history: list[dict[str,
     if set(labelled.splits) != {"train"}:
         say("scoring val and test splits")
     model = ClassifierModel(network.eval(), tokenizer, ranks, digest, settings)
-    result = splits_report(model, labelled, Engine(network.head.weight.device))
+    result = splits_report(model, labelled, Engine(network.head.weight.device), options.seed)
     write_json(options.output / "report.json", result)
     return result
 
@@ -255,15 +255,19 @@ def fingerprint(options: Any) -> dict[str, Any]:
     return {key: value for key, value in to_json(options).items() if key not in free}
 
 
-def splits_report(model: ClassifierModel, labelled: Labelled, engine: Engine) -> dict[str, Any]:
-    """Accuracy of the stored classifier on every split but `train`."""
+def splits_report(model: ClassifierModel, labelled: Labelled, engine: Engine, seed: int) -> dict[str, Any]:
+    """Accuracy of the stored classifier on every split but `train`; seed: of the intervals."""
+    column = labelled.resampled_by()
     scored = {
-        split: classifier_report(records, labelled.rows(records), model, engine, overlap=0)
+        split: classifier_report(
+            records, labelled.rows(records), model, engine, overlap=0, by=labelled.resampling(records, column, seed)
+        )
         for split, records in sorted(labelled.splits.items())
         if split != "train"
     }
     return {
         "classifier_sha256": model.sha256,
+        "resample_by": column,
         "parameters": sum(parameter.numel() for parameter in model.network.parameters()),
         "splits": scored,
     }

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqmask.evaluation.intervals import BedInterval, track_of
-from seqmask.evaluation.metrics import BOOTSTRAP_BLOCK
 from seqmask.evaluation.ranking import token_truth
+from seqmask.evaluation.resampling import ENDS, Resampling
 from seqmask.sequences.spans import Spans, spread
 
 ANY = "any"  # all kinds together
@@ -25,11 +25,12 @@ class Sums:
     """Sums over the sequences of one kind of annotation, a row each.
 
     importance (n, 4): summed m inside, nt inside, summed m outside, nt outside. tokens (n, 4): kept and all tokens
-    inside, kept and all outside.
+    inside, kept and all outside. rows (n,): which sequences.
     """
 
     importance: list[list[float]] = field(default_factory=list)
     tokens: list[list[float]] = field(default_factory=list)
+    rows: list[int] = field(default_factory=list)
 
 
 def score_annotations(
@@ -38,7 +39,7 @@ def score_annotations(
     intervals: Sequence[Sequence[BedInterval]],
     lengths: Sequence[int],
     threshold: float,
-    seed: int = 0,
+    by: Resampling,
 ) -> dict[str, Any]:
     """Whether importance gathers inside each kind of annotation, over n annotated sequences; JSON-ready.
 
@@ -53,7 +54,7 @@ def score_annotations(
     """
     sums: dict[str, Sums] = defaultdict(Sums)
     whole: dict[str, int] = defaultdict(int)
-    for mask, places, items, length in zip(masks, spans, intervals, lengths, strict=True):
+    for i, (mask, places, items, length) in enumerate(zip(masks, spans, intervals, lengths, strict=True)):
         track = spread(mask.astype(np.float32), places, length)
         covered = ~np.isnan(track)
         kept = mask >= np.float32(threshold)
@@ -63,10 +64,11 @@ def score_annotations(
             if inside[covered].all() or not inside.any():
                 whole[kind] += bool(inside.any())
                 continue
+            sums[kind].rows.append(i)
             sums[kind].importance.append(_split(track[covered].astype(np.float64), inside[covered]))
             sums[kind].tokens.append(_split(kept.astype(np.float64), tokens))
     return {
-        kind: {**figures(sums[kind], seed), "whole": whole[kind]} if kind in sums else {"sequences": 0, "whole": count}
+        kind: {**figures(sums[kind], by), "whole": whole[kind]} if kind in sums else {"sequences": 0, "whole": count}
         for kind, count in [(kind, whole[kind]) for kind in sorted({*sums, *whole})]
     }
 
@@ -81,22 +83,21 @@ def by_kind(intervals: Sequence[BedInterval]) -> dict[str, list[BedInterval]]:
     return kinds
 
 
-def figures(sums: Sums, seed: int) -> dict[str, Any]:
+def figures(sums: Sums, by: Resampling) -> dict[str, Any]:
     """The figures of one kind with intervals, from the sums of its sequences."""
     importance, tokens = np.array(sums.importance), np.array(sums.tokens)
-    n = len(importance)
-    draws = max(1, min(1000, BOOTSTRAP_BLOCK // n))
-    rows = np.random.default_rng(seed).integers(0, n, (draws, n))
-    result: dict[str, Any] = {"sequences": n, "nucleotides": int(importance[:, 1].sum())}
+    by = by.of(np.array(sums.rows))
+    lone = by.too_few(len(importance))
+    result: dict[str, Any] = {"sequences": len(importance), "nucleotides": int(importance[:, 1].sum())}
     for names, table in (
         (("inside", "outside", "ratio"), importance),
         (("kept_inside", "kept_outside", "kept_ratio"), tokens),
     ):
         values = _ratios(table.sum(axis=0))
-        drawn = _ratios(table[rows].sum(axis=1))
+        drawn = _ratios(by.sums(table))
         for name, value, of_draws in zip(names, values, drawn, strict=True):
             known = of_draws[~np.isnan(of_draws)]
-            low, high = np.percentile(known, [2.5, 97.5]) if known.size else (np.nan, np.nan)
+            low, high = np.percentile(known, ENDS) if known.size and not lone else (np.nan, np.nan)
             result[name] = {"mean": float(value), "interval": [float(low), float(high)]}
     return result
 

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from seqmask.evaluation import faithfulness, metrics
+from seqmask.evaluation import faithfulness
 from seqmask.evaluation.orders import probability
+from seqmask.evaluation.resampling import Resampling, estimate
 from seqmask.evaluation.scoring import Scorer, TokenMasks
 
 BINS = 10
@@ -41,7 +42,7 @@ def calibration(
     full: NDArray[np.float32],
     without: list[tuple[NDArray[np.int64], NDArray[np.float32]]],
     columns: slice,
-    seed: int,
+    by: Resampling,
 ) -> dict[str, Any]:
     """Mean drop of the predicted class's probability in each bin, with interval, and whether it rises with m.
 
@@ -52,7 +53,7 @@ def calibration(
     drops = [whole[rows] - probability(own[rows], logits[:, columns]) for rows, logits in without]
     trial = np.repeat(np.arange(BINS), [len(drop) for drop in drops])
     found = faithfulness.calibration(trial, np.concatenate(drops), BINS)
-    estimates = [metrics.estimate(drop, seed) for drop in drops]
+    estimates = [estimate(drop, by.of(rows)) for drop, (rows, _) in zip(drops, without, strict=True)]
     return {
         "removed": REMOVED,
         "bins": [

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seqmask.evaluation.metrics import estimate
 from seqmask.evaluation.ranking import spearman
+from seqmask.evaluation.resampling import Resampling, estimate
 from seqmask.evaluation.scoring import Scorer
 from seqmask.models.explainer import Explainer
 from seqmask.sequences.records import Record
@@ -43,7 +43,7 @@ class Reading:
 
 
 def consistency(
-    records: Sequence[Record], scorer: Scorer, explainer: Explainer, other: Explainer | None, seed: int
+    records: Sequence[Record], scorer: Scorer, explainer: Explainer, other: Explainer | None, by: Resampling
 ) -> list[dict[str, Any]]:
     """Spearman correlations of nucleotide importances, mean over sequences with interval; one dict a track.
 
@@ -54,7 +54,7 @@ def consistency(
     own = Reading.of(scorer.like(records), explainer)
     strand = Reading.of(scorer.like([reverse_complement(record) for record in records]), explainer)
     shifts = range(1, scorer.model.tokenizer.stride)
-    frames = [Reading.of(scorer.like([_without_first(record, by) for record in records]), explainer) for by in shifts]
+    frames = [Reading.of(scorer.like([_without_first(record, cut) for record in records]), explainer) for cut in shifts]
     rival = None if other is None else Reading.of(own.scorer, other)
     found = []
     for track in range(explainer.tracks):
@@ -68,9 +68,9 @@ def consistency(
         found.append(
             {
                 "sequences": len(ours),
-                "reverse_complement": estimate(turned, seed),
-                "frame": estimate(_mean_of_known(by_shift, len(records)), seed),
-                "other": None if same is None else estimate(same, seed),
+                "reverse_complement": estimate(turned, by),
+                "frame": estimate(_mean_of_known(by_shift, len(records)), by),
+                "other": None if same is None else estimate(same, by),
             }
         )
     return found
@@ -97,8 +97,8 @@ def reverse_complement(record: Record) -> Record:
 _LETTERS = np.frombuffer(b"ACGTN", dtype=np.uint8)
 
 
-def _without_first(record: Record, by: int) -> Record:
-    return replace(record, sequence=record.sequence[by:], qualities=None)
+def _without_first(record: Record, cut: int) -> Record:
+    return replace(record, sequence=record.sequence[cut:], qualities=None)
 
 
 def _mean_of_known(parts: Sequence[NDArray[np.float64]], n: int) -> NDArray[np.float64]:

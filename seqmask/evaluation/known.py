@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from seqmask.evaluation.annotations import score_annotations
 from seqmask.evaluation.intervals import Intervals
 from seqmask.evaluation.ranking import token_truth
+from seqmask.evaluation.resampling import Resampling
 from seqmask.evaluation.scoring import Scorer
 from seqmask.evaluation.truth import Truth, score_truth, truth_of
 
@@ -32,8 +33,8 @@ def truth_report(
     masks: Masks,
     reference: NDArray[np.int64],
     truths: Sequence[Truth],
-    threshold: float = np.nan,
-    seed: int = 0,
+    threshold: float,
+    by: Resampling,
 ) -> dict[str, Any]:
     """Scores of any attribution against the truth of n held records, a rank and over all; JSON-ready.
 
@@ -60,7 +61,7 @@ def truth_report(
 
         def of(rows: NDArray[np.int64]) -> dict[str, Any]:
             chosen, places, truth, lures = ([part[i] for i in rows] for part in (scores, spans, true, decoy))
-            return score_truth(chosen, places, truth, lures, threshold, seed)
+            return score_truth(chosen, places, truth, lures, threshold, by.of(rows))
 
         return {"every": of(np.arange(len(truths))), "deciding": of(np.flatnonzero(deciding))}
 
@@ -78,7 +79,7 @@ def truth_report(
 
 
 def annotation_report(
-    scorer: Scorer, masks: Masks, intervals: Intervals, threshold: float, seed: int = 0
+    scorer: Scorer, masks: Masks, intervals: Intervals, threshold: float, by: Resampling
 ) -> dict[str, Any]:
     """Importance inside each kind of annotation against the rest of the annotated held records; JSON-ready.
 
@@ -99,7 +100,7 @@ def annotation_report(
                 [found for _, found in annotated],
                 [len(scorer.prepared[i].record.sequence) for i, _ in annotated],
                 threshold,
-                seed,
+                by.of(np.array([i for i, _ in annotated], dtype=np.int64)),
             )
             for track in range(tracks)
         },

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from seqmask.errors import InputError, UsageError
 from seqmask.evaluation import metrics
+from seqmask.evaluation.resampling import Resampling, estimate
 from seqmask.evaluation.scoring import Scorer, TokenMasks
 from seqmask.labels import UNKNOWN, Ranks
 from seqmask.models.checkpoint import ClassifierModel
@@ -83,7 +84,7 @@ class Verdicts:
     theirs: Ranks
     ours: Ranks
 
-    def rank(self, r: int, reference: NDArray[np.int64], seed: int) -> dict[str, Any]:
+    def rank(self, r: int, reference: NDArray[np.int64], by: Resampling) -> dict[str, Any]:
         """Accuracies side by side, on sequences whose reference class (n,) of rank r both classifiers know.
 
         gap: the classifier's masked accuracy less the judge's, paired. excess: that gap less the one on whole
@@ -95,14 +96,15 @@ class Verdicts:
         wanted = np.where(np.isin(wanted, known[known != UNKNOWN]), wanted, UNKNOWN)
         own = {view: metrics.correct(self.own[view][:, r], wanted) for view in VIEWS}
         judged = {view: metrics.correct(known[self.judged[view][:, column]], wanted) for view in VIEWS}
+        by = by.of(self.rows[wanted != UNKNOWN])
         gap = own["masked"] - judged["masked"]
         return {
             "scored": int((wanted != UNKNOWN).sum()),
             "shared_classes": int((known != UNKNOWN).sum()),
-            "judge": {view: metrics.estimate(judged[view], seed) for view in VIEWS},
-            "classifier": {view: metrics.estimate(own[view], seed) for view in VIEWS},
-            "gap": metrics.estimate(gap, seed),
-            "excess": metrics.estimate(gap - (own["full"] - judged["full"]), seed),
+            "judge": {view: estimate(judged[view], by) for view in VIEWS},
+            "classifier": {view: estimate(own[view], by) for view in VIEWS},
+            "gap": estimate(gap, by),
+            "excess": estimate(gap - (own["full"] - judged["full"]), by),
         }
 
 

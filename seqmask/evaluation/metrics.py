@@ -6,7 +6,6 @@ Everything is computed in float64. A figure that nothing defines (no known label
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +15,6 @@ from seqmask.sequences.spans import Spans, lengths, runs, spread
 
 Floats = NDArray[np.float32] | NDArray[np.float64]
 Classes = NDArray[np.int64] | NDArray[np.int32]
-
-BOOTSTRAP_BLOCK = 4_000_000  # draws held at once: 32 MB of indices
-MANY = 20_000  # sequences beyond which a mean is as good as normal, and other figures take fewer draws
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,48 +127,6 @@ def normalised_entropy(logits: Floats) -> NDArray[np.float64]:
     return share
 
 
-def bootstrap_interval(values: Floats, seed: int, draws: int = 1000) -> tuple[float, float]:
-    """Ends of the 95 % percentile interval of the mean over sequences (Efron 1979).
-
-    values (n,), one a sequence, NaN left out; they are resampled with replacement, so they should be independent. The
-    same values and seed give the same interval. (NaN, NaN) for no values. Beyond MANY values the interval is mean +-
-    1.96 standard errors, to which the bootstrap converges.
-    """
-    known = values[~np.isnan(values)].astype(np.float64)
-    n = known.size
-    if n == 0:
-        return np.nan, np.nan
-    if n > MANY:
-        half = 1.96 * known.std() / np.sqrt(n)
-        return float(known.mean() - half), float(known.mean() + half)
-    rng = np.random.default_rng(seed)
-    block = max(1, BOOTSTRAP_BLOCK // n)
-    sizes = [min(block, draws - done) for done in range(0, draws, block)]
-    means = np.concatenate([known[rng.integers(0, n, (size, n))].mean(axis=1) for size in sizes])
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
-
-
-def estimate(values: Floats, seed: int) -> dict[str, Any]:
-    """Mean of one figure a sequence, values (n,), NaN left out, and its `bootstrap_interval`: ready for JSON."""
-    known = values[~np.isnan(values)].astype(np.float64)
-    return {"mean": _mean(known), "interval": list(bootstrap_interval(known, seed))}
-
-
-def balanced_interval(right: Floats, true: Classes, seed: int) -> tuple[float, float]:
-    """Ends of the 95 % percentile interval of a class-balanced mean, as of balanced accuracy, over sequences.
-
-    right (k,): one figure a sequence, such as `correct`; true (k,): their classes, none unknown. In each draw the mean
-    is over the classes that were drawn. (NaN, NaN) for no values.
-    """
-    if right.size == 0:
-        return np.nan, np.nan
-    drawn, sums = _grouped_draws(right, true, seed)
-    with np.errstate(invalid="ignore"):
-        low, high = np.percentile(np.nanmean(sums / drawn, axis=1), [2.5, 97.5])
-    return float(low), float(high)
-
-
 def expected_calibration_error(confidence: Floats, right: NDArray[np.bool_], bins: int = 15) -> float:
     """Sum over equal-width bins of (share of sequences) * |accuracy - mean confidence| (Guo et al. 2017, eq. 3).
 
@@ -182,23 +136,8 @@ def expected_calibration_error(confidence: Floats, right: NDArray[np.bool_], bin
     if confidence.size == 0:
         return np.nan
     excess = right.astype(np.float64) - confidence.astype(np.float64)
-    gap = np.bincount(_confidence_bins(confidence, bins), weights=excess, minlength=bins)
+    gap = np.bincount(confidence_bins(confidence, bins), weights=excess, minlength=bins)
     return float(np.abs(gap).sum() / confidence.size)
-
-
-def calibration_interval(
-    confidence: Floats, right: NDArray[np.bool_], seed: int, bins: int = 15
-) -> tuple[float, float]:
-    """Ends of the 95 % percentile interval of `expected_calibration_error` over sequences; (NaN, NaN) for none.
-
-    The error is a sum of absolute values, so that resampling noise only adds to it: the interval lies rather high.
-    """
-    if confidence.size == 0:
-        return np.nan, np.nan
-    excess = right.astype(np.float64) - confidence.astype(np.float64)
-    _, sums = _grouped_draws(excess, _confidence_bins(confidence, bins), seed)
-    low, high = np.percentile(np.abs(sums).sum(axis=1) / confidence.size, [2.5, 97.5])
-    return float(low), float(high)
 
 
 def calibration_by_chance(confidence: Floats, bins: int = 15) -> float:
@@ -210,34 +149,13 @@ def calibration_by_chance(confidence: Floats, bins: int = 15) -> float:
     if confidence.size == 0:
         return np.nan
     sure = confidence.astype(np.float64)
-    variance = np.bincount(_confidence_bins(confidence, bins), weights=sure * (1 - sure), minlength=bins)
+    variance = np.bincount(confidence_bins(confidence, bins), weights=sure * (1 - sure), minlength=bins)
     return float(np.sqrt(2 / np.pi * variance.clip(min=0)).sum() / confidence.size)
 
 
-def _confidence_bins(confidence: Floats, bins: int) -> NDArray[np.int64]:
+def confidence_bins(confidence: Floats, bins: int) -> NDArray[np.int64]:
     """Bin (n,) of each confidence: equal widths, (low, high], the first one holds 0."""
     return np.clip(np.ceil(confidence.astype(np.float64) * bins).astype(np.int64) - 1, 0, bins - 1)
-
-
-def _grouped_draws(
-    values: Floats, group: Classes, seed: int, draws: int = 1000
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Bootstrap draws of k >= 1 sequences: how many of each group were drawn, and the sum of their values.
-
-    values, group (k,); beyond MANY sequences fewer draws are made, at least 100. Returns (draws, groups) each, groups
-    in rising order.
-    """
-    draws = max(min(draws, MANY * draws // values.size), 100)
-    order = np.argsort(group, kind="stable")
-    ordered = values[order].astype(np.float64)
-    starts = np.unique(group[order], return_index=True)[1]
-    rng = np.random.default_rng(seed)
-    drawn, sums = [], []
-    for done in range(0, draws, block := max(1, BOOTSTRAP_BLOCK // ordered.size)):
-        counts = rng.multinomial(ordered.size, np.full(ordered.size, 1 / ordered.size), min(block, draws - done))
-        drawn.append(np.add.reduceat(counts, starts, axis=1))
-        sums.append(np.add.reduceat(counts * ordered, starts, axis=1))
-    return np.concatenate(drawn), np.concatenate(sums)
 
 
 # Shapes of masks: one sequence a call; mask (T,) in [0, 1], spans (T, 2) nt, 0-based half-open, sorted

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from seqmask.evaluation import faithfulness, metrics
 from seqmask.evaluation.controls import top_fractions
 from seqmask.evaluation.faithfulness import ERASER_FRACTIONS
+from seqmask.evaluation.resampling import Resampling, estimate
 from seqmask.evaluation.scoring import Scorer, TokenMasks
 from seqmask.labels import UNKNOWN
 from seqmask.sequences.spans import lengths
@@ -49,7 +50,7 @@ def passes(fractions: Sequence[float] = TOP_FRACTIONS) -> int:
     return 2 * len(fractions)
 
 
-def accuracies(of: AtFractions, columns: slice, reference: NDArray[np.int64], seed: int = 0) -> dict[str, Any]:
+def accuracies(of: AtFractions, columns: slice, reference: NDArray[np.int64], by: Resampling) -> dict[str, Any]:
     """Accuracy of one rank, `kept` and `removed`, at each of FRACTIONS, and their intervals.
 
     columns: those of the rank; reference (n,): right classes, -1 left out.
@@ -60,13 +61,13 @@ def accuracies(of: AtFractions, columns: slice, reference: NDArray[np.int64], se
                 name: metrics.correct(logits[:, columns].argmax(axis=1), reference)
                 for name, logits in zip(("kept", "removed"), of[fraction], strict=True)
             },
-            seed,
+            by.of(reference != UNKNOWN),
         )
         for fraction in FRACTIONS
     }
 
 
-def eraser(full: Logits, of: AtFractions, columns: slice, null: Logits | None = None, seed: int = 0) -> dict[str, Any]:
+def eraser(full: Logits, of: AtFractions, columns: slice, by: Resampling, null: Logits | None = None) -> dict[str, Any]:
     """AOPC of comprehensiveness and sufficiency (DeYoung et al. 2020) of the predicted class's probability.
 
     full (n, C_r): the logits of the rank on whole sequences. null (n, C_r): with every token hidden; with it also the
@@ -85,10 +86,10 @@ def eraser(full: Logits, of: AtFractions, columns: slice, null: Logits | None = 
         nothing = probability(full, null)
         values["normalised_comprehensiveness"] = faithfulness.normalised_comprehensiveness(whole, removed, nothing)
         values["normalised_sufficiency"] = faithfulness.normalised_sufficiency(whole, only, nothing)
-    return with_intervals({name: faithfulness.aopc(value) for name, value in values.items()}, seed)
+    return with_intervals({name: faithfulness.aopc(value) for name, value in values.items()}, by)
 
 
-def auc(full: Logits, of: AtFractions, columns: slice, null: Logits, seed: int = 0) -> dict[str, Any]:
+def auc(full: Logits, of: AtFractions, columns: slice, null: Logits, by: Resampling) -> dict[str, Any]:
     """Areas under the insertion and deletion curves of STEPS steps (Petsiuk et al. 2018, RISE), with intervals.
 
     of: at CURVE_FRACTIONS; full, null (n, C_r) as in `eraser`. Insertion starts with every token hidden and adds the
@@ -99,7 +100,7 @@ def auc(full: Logits, of: AtFractions, columns: slice, null: Logits, seed: int =
         [probability(full, of[fraction][side][:, columns]) for fraction in CURVE_FRACTIONS] for side in (0, 1)
     )
     curves = {"insertion": [nothing, *kept, whole], "deletion": [whole, *removed, nothing]}
-    return with_intervals({n: faithfulness.curve_auc(np.stack(c, axis=1)) for n, c in curves.items()}, seed)
+    return with_intervals({n: faithfulness.curve_auc(np.stack(c, axis=1)) for n, c in curves.items()}, by)
 
 
 def probability(full: Logits, logits: Logits) -> NDArray[np.float64]:
@@ -108,9 +109,9 @@ def probability(full: Logits, logits: Logits) -> NDArray[np.float64]:
     return chosen
 
 
-def with_intervals(values: dict[str, NDArray[np.float64]], seed: int) -> dict[str, Any]:
+def with_intervals(values: dict[str, NDArray[np.float64]], by: Resampling) -> dict[str, Any]:
     """The mean of each figure (n,) by name, NaN left out, and all their intervals under `intervals`."""
-    found = {name: metrics.estimate(value, seed) for name, value in values.items()}
+    found = {name: estimate(value, by) for name, value in values.items()}
     return {
         **{name: part["mean"] for name, part in found.items()},
         "intervals": {name: part["interval"] for name, part in found.items()},

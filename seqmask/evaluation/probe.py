@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from seqmask.evaluation import metrics
 from seqmask.evaluation.controls import MaskSet
+from seqmask.evaluation.resampling import Resampling, estimate
 from seqmask.evaluation.shape import profile
 from seqmask.labels import UNKNOWN
 from seqmask.sequences.spans import Spans, lengths, runs, spread
@@ -27,14 +28,14 @@ RIDGE, ITERATIONS = 0.01, 300
 Floats = NDArray[np.float64]
 
 
-def probe(held: MaskSet, reference: NDArray[np.int64], seed: int) -> dict[str, Any]:
+def probe(held: MaskSet, reference: NDArray[np.int64], by: Resampling) -> dict[str, Any]:
     """Accuracy of the probe in FOLDS-fold cross-validation over sequences, beside what needs no mask.
 
     reference (n,): classes, -1 left out. Classes of fewer than FEWEST sequences are pooled into one; where that leaves
     fewer than two classes there is nothing to predict and the figures are NaN. `excess`: accuracy less majority rate.
     `length_accuracy`: of the same probe from the sequence's length alone, which no mask can hide.
     """
-    rng = np.random.default_rng([seed, 211])
+    rng = np.random.default_rng([by.seed, 211])
     rows = np.flatnonzero(reference != UNKNOWN)
     if len(rows) > MOST:
         rows = np.sort(rng.choice(rows, MOST, replace=False))
@@ -62,14 +63,15 @@ def probe(held: MaskSet, reference: NDArray[np.int64], seed: int) -> dict[str, A
     by_length = cross_validated(size, pooled, fold) == pooled
     values, counts = np.unique(pooled, return_counts=True)
     majority = pooled == values[counts.argmax()]
-    accuracy = metrics.estimate(right.astype(np.float64), seed)
+    by = by.of(rows)
+    accuracy = estimate(right.astype(np.float64), by)
     return {
         **report,
         "accuracy": accuracy["mean"],
         "interval": accuracy["interval"],
         "majority_rate": float(majority.mean()),
         "length_accuracy": float(by_length.mean()),
-        "excess": metrics.estimate(right.astype(np.float64) - majority, seed),
+        "excess": estimate(right.astype(np.float64) - majority, by),
     }
 
 

@@ -12,13 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqmask.evaluation import metrics
+from seqmask.evaluation.resampling import (
+    Resampling,
+    balanced_interval,
+    bootstrap_interval,
+    calibration_interval,
+    estimate,
+)
 from seqmask.labels import UNKNOWN
 
 Logits = NDArray[np.float32]
 Classes = NDArray[np.int64]
 
 
-def score(logits: Logits, full: Logits, reference: Classes, seed: int) -> dict[str, Any]:
+def score(logits: Logits, full: Logits, reference: Classes, by: Resampling) -> dict[str, Any]:
     """Accuracy, balanced accuracy, agreement with the full prediction, KL and entropy, each with its interval.
 
     logits, full (n, C): of the sequences as they are scored, and whole.
@@ -27,23 +34,24 @@ def score(logits: Logits, full: Logits, reference: Classes, seed: int) -> dict[s
     right = metrics.correct(classes, reference)
     same = metrics.correct(classes, full.argmax(axis=1))
     kl, entropy = metrics.kl_divergence(full, logits), metrics.normalised_entropy(logits)
+    of_known = by.of(known)
     return {
         "accuracy": metrics.accuracy(classes, reference),
-        "interval": list(metrics.bootstrap_interval(right, seed)),
+        "interval": list(bootstrap_interval(right, of_known)),
         "balanced_accuracy": metrics.balanced_accuracy(classes, reference),
         "agreement": float(same.mean()),
         "kl": float(kl.mean()),
         "entropy": float(entropy.mean()),
         "intervals": {
-            "balanced_accuracy": list(metrics.balanced_interval(right, reference[known], seed)),
-            "agreement": list(metrics.bootstrap_interval(same, seed)),
-            "kl": list(metrics.bootstrap_interval(kl, seed)),
-            "entropy": list(metrics.bootstrap_interval(entropy, seed)),
+            "balanced_accuracy": list(balanced_interval(right, reference[known], of_known)),
+            "agreement": list(bootstrap_interval(same, by)),
+            "kl": list(bootstrap_interval(kl, by)),
+            "entropy": list(bootstrap_interval(entropy, by)),
         },
     }
 
 
-def gap(logits: Logits, other: Logits, reference: Classes, seed: int) -> dict[str, Any]:
+def gap(logits: Logits, other: Logits, reference: Classes, by: Resampling) -> dict[str, Any]:
     """Accuracy less that of other logits (n, C) on the same sequences: paired, so that the interval is that of the gap.
 
     `balanced` is the same for the mean recall over classes.
@@ -51,16 +59,17 @@ def gap(logits: Logits, other: Logits, reference: Classes, seed: int) -> dict[st
     known = reference != UNKNOWN
     ours, theirs = logits.argmax(axis=1), other.argmax(axis=1)
     difference = metrics.correct(ours, reference) - metrics.correct(theirs, reference)
+    by = by.of(known)
     return {
         "gap": float(difference.mean()) if difference.size else np.nan,
-        "interval": list(metrics.bootstrap_interval(difference, seed)),
+        "interval": list(bootstrap_interval(difference, by)),
         "balanced": metrics.balanced_accuracy(ours, reference) - metrics.balanced_accuracy(theirs, reference),
-        "balanced_interval": list(metrics.balanced_interval(difference, reference[known], seed)),
+        "balanced_interval": list(balanced_interval(difference, reference[known], by)),
     }
 
 
 def groups(
-    views: Mapping[str, Logits], reference: Classes, group: Classes, names: Sequence[str], seed: int
+    views: Mapping[str, Logits], reference: Classes, group: Classes, names: Sequence[str], by: Resampling
 ) -> list[dict[str, Any]]:
     """Accuracy among the sequences of each class of a coarser rank: an overall figure hides the group that it fails.
 
@@ -71,12 +80,12 @@ def groups(
     for number in np.unique(group[(group != UNKNOWN) & (reference != UNKNOWN)]).tolist():
         rows = (group == number) & (reference != UNKNOWN)
         right = {view: metrics.correct(of[rows].argmax(axis=1), reference[rows]) for view, of in views.items()}
-        of_views = {view: metrics.estimate(values, seed) for view, values in right.items()}
+        of_views = {view: estimate(values, by.of(rows)) for view, values in right.items()}
         found.append({"class": names[number], "scored": int(rows.sum()), **of_views})
     return found
 
 
-def confidence(full: Logits, reference: Classes, seed: int) -> dict[str, Any]:
+def confidence(full: Logits, reference: Classes, by: Resampling) -> dict[str, Any]:
     """Mean confidence on whole sequences of known class, and its expected calibration error (Guo et al. 2017),
     beside that of confidences which are exactly right.
     """
@@ -87,5 +96,5 @@ def confidence(full: Logits, reference: Classes, seed: int) -> dict[str, Any]:
         "mean": float(sure.mean()) if sure.size else np.nan,
         "ece": metrics.expected_calibration_error(sure, right),
         "ece_by_chance": metrics.calibration_by_chance(sure),
-        "interval": list(metrics.calibration_interval(sure, right, seed)),
+        "interval": list(calibration_interval(sure, right, by.of(known))),
     }

@@ -17,6 +17,7 @@ from seqmask.evaluation.metrics import (
     majority_rate,
     softmax,
 )
+from seqmask.evaluation.resampling import Resampling, bootstrap_interval
 from seqmask.inference.engine import Engine
 from seqmask.inference.explain import Prepared, classify, pools, predictions, prepare, window_masks
 from seqmask.models.checkpoint import ClassifierModel
@@ -115,10 +116,15 @@ class Scorer:
 
 
 def classifier_report(
-    records: Sequence[Record], rows: Sequence[Mapping[str, str]], model: ClassifierModel, engine: Engine, overlap: int
+    records: Sequence[Record],
+    rows: Sequence[Mapping[str, str]],
+    model: ClassifierModel,
+    engine: Engine,
+    overlap: int,
+    by: Resampling,
 ) -> dict[str, Any]:
-    """Per rank: accuracy and expected calibration error over the sequences whose class the classifier knows, accuracy
-    over all labelled ones, majority rate.
+    """Per rank: accuracy with its interval and expected calibration error over the sequences whose class the classifier
+    knows, accuracy over all labelled ones, majority rate. by: how the records are resampled.
 
     `accuracy_all` counts a sequence of a class without enough training sequences, or without a token, as wrong.
     """
@@ -132,15 +138,17 @@ def classifier_report(
         labelled = np.array([bool(row.get(rank.name)) for row in rows])
         known = truth[scorer.rows, i] >= 0
         sure = softmax(logits[known, model.ranks.slices[i]]).max(axis=1)
-        correct = (guessed[:, i] == truth[:, i]) & (truth[:, i] >= 0)
+        learned = truth[:, i] >= 0
+        correct = (guessed[:, i] == truth[:, i]) & learned
         report[rank.name] = {
             "accuracy": accuracy(guessed[:, i], truth[:, i]),
+            "interval": list(bootstrap_interval(correct[learned].astype(np.float64), by.of(learned))),
             "balanced_accuracy": balanced_accuracy(guessed[:, i], truth[:, i]),
             "majority_rate": majority_rate(truth[:, i]),
             "ece": expected_calibration_error(sure, correct[scorer.rows][known]),
             "ece_by_chance": calibration_by_chance(sure),
             "accuracy_all": float(correct[labelled].mean()) if labelled.any() else float("nan"),
-            "known": int((truth[:, i] >= 0).sum()),
+            "known": int(learned.sum()),
             "labelled": int(labelled.sum()),
         }
     return report

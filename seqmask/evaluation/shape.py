@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from seqmask.evaluation import metrics
 from seqmask.evaluation.controls import MaskSet
+from seqmask.evaluation.resampling import Resampling, bootstrap_interval, estimate
 from seqmask.sequences.spans import Spans, average, spread
 
 POSITIONS = 50  # equal parts of a sequence
 FLAT = 1e-6  # a course that varies less is rounding, not shape
 
 
-def mask_shape(held: MaskSet, seed: int) -> dict[str, Any]:
+def mask_shape(held: MaskSet, by: Resampling) -> dict[str, Any]:
     """Area of the hard and the soft masks, binarity, variation, segments, and the share that position explains."""
     pairs = list(zip(held.kept, held.spans, strict=True))
     soft = list(zip(held.soft, held.spans, strict=True))
@@ -32,24 +33,24 @@ def mask_shape(held: MaskSet, seed: int) -> dict[str, Any]:
         "segments": np.array([float(len(part)) for part in segments]),
         "position": position_share(held),
     }
-    found = {name: metrics.estimate(values, seed) for name, values in means.items()}
+    found = {name: estimate(values, by) for name, values in means.items()}
     return {
-        "area": _spread([metrics.area(kept.astype(np.float32), spans) for kept, spans in pairs], seed),
-        "soft_area": _spread([metrics.area(mask, spans) for mask, spans in soft], seed),
+        "area": _spread([metrics.area(kept.astype(np.float32), spans) for kept, spans in pairs], by),
+        "soft_area": _spread([metrics.area(mask, spans) for mask, spans in soft], by),
         **{name: part["mean"] for name, part in found.items()},
         "median_segment_nt": float(np.median(lengths_nt)) if len(lengths_nt) else np.nan,
         "intervals": {name: part["interval"] for name, part in found.items()},
     }
 
 
-def _spread(values: Sequence[float], seed: int) -> dict[str, Any]:
+def _spread(values: Sequence[float], by: Resampling) -> dict[str, Any]:
     found = metrics.summary(np.array(values))
     return {
         "mean": found.mean,
         "median": found.median,
         "p5": found.p5,
         "p95": found.p95,
-        "interval": list(metrics.bootstrap_interval(np.array(values), seed)),
+        "interval": list(bootstrap_interval(np.array(values), by)),
     }
 
 

@@ -16,6 +16,7 @@ from seqmask.evaluation.controls import REFERENCES, SAME_AREA, MaskSet
 from seqmask.evaluation.leakage import VIEWS, Judge, Verdicts
 from seqmask.evaluation.orders import AtFractions
 from seqmask.evaluation.probe import probe
+from seqmask.evaluation.resampling import Resampling
 from seqmask.evaluation.scoring import Scorer, TokenMasks
 from seqmask.evaluation.shape import mask_shape
 from seqmask.labels import Ranks
@@ -43,7 +44,7 @@ class Study:
     masks: list[NDArray[np.float32]]
     reference: NDArray[np.int64]
     tau: float
-    seed: int
+    by: Resampling
     labelled: bool = True
     sample: int = 0
     judge: Judge | None = None
@@ -63,7 +64,7 @@ class Study:
         null = self.scorer.logits([np.zeros(length, np.float32) for length in self.scorer.lengths])
         few = np.arange(n)
         if 0 < self.sample < n:
-            few = np.sort(np.random.default_rng([self.seed, 401]).choice(n, self.sample, replace=False))
+            few = np.sort(np.random.default_rng([self.by.seed, 401]).choice(n, self.sample, replace=False))
         result: dict[str, Any] = {"sequences": n, "sampled": len(few), "threshold": self.tau, "ranks": {}}
         readings = 1 + self.scorer.model.tokenizer.stride  # both strands, and the other frames
         each = 2 * readings + (self.other is not None)
@@ -71,13 +72,13 @@ class Study:
             f"consistency of the masks of {len(few)} sequences", each * self.scorer.subset(few.tolist()).windows
         )
         stable = consistency(
-            [self.scorer.prepared[i].record for i in few], self.scorer, self.explainer, self.other, self.seed
+            [self.scorer.prepared[i].record for i in few], self.scorer, self.explainer, self.other, self.by.of(few)
         )
         for (track, held, ranks), of_track in zip(self._tracks(), stable, strict=True):
             found = Track(self, track, held, full, null, few)
             for r in ranks:
                 result["ranks"][self.ranks.ranks[r].name] = found.rank(r)
-            shape = {**mask_shape(held, self.seed), "consistency": of_track}
+            shape = {**mask_shape(held, self.by), "consistency": of_track}
             # A shared mask is described once; masks of their own stand with their ranks
             (result if len(stable) == 1 else result["ranks"][self.ranks.names[track]])["mask"] = shape
         return result
@@ -114,7 +115,7 @@ class Track:
             (2 * orders.passes(orders.CURVE_FRACTIONS) + BINS) * sampled.windows,
         )
         self.curves = self._in_order(sampled, few, orders.CURVE_FRACTIONS)
-        rng = np.random.default_rng([study.seed, 103])
+        rng = np.random.default_rng([study.by.seed, 103])
         self.removals = removals(sampled, [held.soft[i] for i in few], rng)
         self.verdicts = self._judged()
 
@@ -127,7 +128,7 @@ class Track:
             if name == "other_sequence" and len(held.soft) < 2:
                 continue
             label = f"{name} (soft)" if name == "constant" else name
-            masks[label] = control(np.random.default_rng([self.study.seed, number]), held)
+            masks[label] = control(np.random.default_rng([self.study.by.seed, number]), held)
         return masks
 
     def _rows(self, masks: dict[str, TokenMasks]) -> dict[str, Both]:
@@ -145,7 +146,7 @@ class Track:
         """Top fractions kept and removed in the order of the mask and at random; rows: what the scorer holds."""
         found = {}
         for name in (MASK, RANDOM):
-            rng = np.random.default_rng([self.study.seed, 101])
+            rng = np.random.default_rng([self.study.by.seed, 101])
             at_random = (rng.random(length).astype(np.float32) for length in scorer.lengths)
             order = (self.held.soft[i] for i in rows) if name == MASK else at_random
             found[name] = orders.at_fractions(scorer, order, rng, fractions)
@@ -162,7 +163,7 @@ class Track:
 
     def rank(self, r: int) -> dict[str, Any]:
         """All figures of one rank."""
-        study, seed = self.study, self.study.seed
+        study, by = self.study, self.study.by
         columns, reference = study.ranks.slices[r], study.reference[:, r]
         own = self.full[:, columns]
         rows = {name: (kept[:, columns], removed[:, columns]) for name, (kept, removed) in self.rows.items()}
@@ -171,38 +172,38 @@ class Track:
             "classes": len(study.ranks.ranks[r].classes),
             "scored": int((reference >= 0).sum()),
             "majority_rate": metrics.majority_rate(reference),
-            "full": scores.score(own, own, reference, seed),
-            "confidence": scores.confidence(own, reference, seed) if study.labelled else None,
+            "full": scores.score(own, own, reference, by),
+            "confidence": scores.confidence(own, reference, by) if study.labelled else None,
             "groups": scores.groups(
                 {"full": own, "masked": rows[MASK][0], "inverse": rows[MASK][1]},
                 reference,
                 study.reference[:, 0],
                 study.ranks.ranks[0].classes,
-                seed,
+                by,
             ),
             "rows": {
                 name: {
-                    "masked": scores.score(kept, own, reference, seed),
-                    "inverse": scores.score(removed, own, reference, seed),
+                    "masked": scores.score(kept, own, reference, by),
+                    "inverse": scores.score(removed, own, reference, by),
                 }
                 for name, (kept, removed) in rows.items()
             },
             **self._gaps(rows, own, reference),
-            "fractions": {name: orders.accuracies(of, columns, reference, seed) for name, of in self.fractions.items()},
-            "eraser": {name: orders.eraser(own, of, columns, null, seed) for name, of in self.fractions.items()},
-            "auc": {name: orders.auc(own[few], of, columns, null[few], seed) for name, of in self.curves.items()},
-            "calibration": calibration(self.full[few], self.removals, columns, seed),
-            "probe": probe(self.held, reference, seed),
-            "judge": None if self.verdicts is None else self.verdicts.rank(r, reference, seed),
+            "fractions": {name: orders.accuracies(of, columns, reference, by) for name, of in self.fractions.items()},
+            "eraser": {name: orders.eraser(own, of, columns, by, null) for name, of in self.fractions.items()},
+            "auc": {name: orders.auc(own[few], of, columns, null[few], by.of(few)) for name, of in self.curves.items()},
+            "calibration": calibration(self.full[few], self.removals, columns, by.of(few)),
+            "probe": probe(self.held, reference, by),
+            "judge": None if self.verdicts is None else self.verdicts.rank(r, reference, by),
         }
 
     def _gaps(self, rows: dict[str, Both], own: Logits, reference: NDArray[np.int64]) -> dict[str, Any]:
         """Masked accuracy of the mask less that of every control, of the best one, and of whole sequences; paired."""
-        seed, masked = self.study.seed, rows[MASK][0]
-        gaps = {name: scores.gap(masked, rows[name][0], reference, seed) for name in SAME_AREA if name in rows}
+        by, masked = self.study.by, rows[MASK][0]
+        gaps = {name: scores.gap(masked, rows[name][0], reference, by) for name in SAME_AREA if name in rows}
         best = None
         if (reference >= 0).any():
             name = min(gaps, key=lambda name: gaps[name]["gap"])
             accuracy = metrics.accuracy(rows[name][0].argmax(axis=1), reference)
             best = {"name": name, "accuracy": accuracy, **gaps[name]}
-        return {"best_control": best, "gaps": gaps, "above_full": scores.gap(masked, own, reference, seed)}
+        return {"best_control": best, "gaps": gaps, "above_full": scores.gap(masked, own, reference, by)}

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from seqmask.evaluation import ranking
 from seqmask.evaluation.intervals import BedInterval, track_of
-from seqmask.evaluation.metrics import estimate
+from seqmask.evaluation.resampling import Resampling, estimate
 from seqmask.evaluation.simulate import DECOY, LONE
 from seqmask.labels import ALIASES
 from seqmask.sequences.spans import Spans, spread
@@ -91,8 +91,8 @@ def score_truth(
     spans: Sequence[Spans],
     truth: Sequence[Bools],
     decoy: Sequence[Bools],
-    threshold: float = np.nan,
-    seed: int = 0,
+    threshold: float,
+    by: Resampling,
 ) -> dict[str, Any]:
     """How well the scores of any attribution find the truth, over n sequences; JSON-ready.
 
@@ -105,17 +105,20 @@ def score_truth(
     nucleotide is the mean over its tokens, nucleotides without a token are left out.
     """
     rows: dict[str, list[list[float]]] = {level: [] for level in LEVELS}
-    for values, places, true, lure in zip(scores, spans, truth, decoy, strict=True):
+    with_truth = []
+    for i, (values, places, true, lure) in enumerate(zip(scores, spans, truth, decoy, strict=True)):
         levels = at_levels(values, places, true, lure & ~true)
         if levels["token"][1].any():
+            with_truth.append(i)
             for level, (of_level, of_truth, of_decoy) in levels.items():
                 rows[level].append([figure(of_level, of_truth, of_decoy, threshold) for figure in FIGURES.values()])
-    result: dict[str, Any] = {"sequences": len(rows["token"])}
+    result: dict[str, Any] = {"sequences": len(with_truth)}
+    by = by.of(np.array(with_truth, dtype=np.int64))
     for level in LEVELS:
         table = np.array(rows[level]).reshape(-1, len(FIGURES))
         if np.isnan(threshold):
             table[:, list(FIGURES).index("iou")] = np.nan
-        result[level] = {name: estimate(table[:, i], seed) for i, name in enumerate(FIGURES)}
+        result[level] = {name: estimate(table[:, i], by) for i, name in enumerate(FIGURES)}
     return result
 
 

@@ -212,6 +212,7 @@ def test_label_tables_that_do_not_fit(
 
 def test_evaluate_refuses(run: Run, two: Path, tiny_model: Path, tmp_path: Path) -> None:
     check(run("evaluate", "-q", two, "-m", tiny_model, "--split", "test"), 2, "--split needs --labels")
+    check(run("evaluate", "-q", two, "-m", tiny_model, "--resample-by", "x"), 2, "--resample-by needs --labels")
     (tmp_path / "x.json").write_text("precious")
     check(run("evaluate", "-q", two, "-m", tiny_model, "--json", tmp_path / "x.json"), 2, "exists already.*--force")
     assert (tmp_path / "x.json").read_text() == "precious"
@@ -219,6 +220,14 @@ def test_evaluate_refuses(run: Run, two: Path, tiny_model: Path, tmp_path: Path)
     check(run("evaluate", "-q", tmp_path / "none", "-m", tiny_model), 1, "no sequences; expected at least one record")
     (tmp_path / "short").write_bytes(b">a\nACG\n>b\nNNNNNNNNN\n")
     check(run("evaluate", "-q", tmp_path / "short", "-m", tiny_model), 1, "no sequence that can be read")
+
+
+def test_evaluate_refuses_to_resample_by_what_is_not_there(
+    run: Run, two: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "table.tsv").write_text(LABELS + "a\tx\ty\tz\t\nb\tx\ty\tz\t\n")
+    done = run("evaluate", "-q", two, "-m", tiny_model, "-l", tmp_path / "table.tsv", "--resample-by", "clade")
+    check(done, 1, "table.tsv: no column 'clade'; expected one of .*genus")
 
 
 def test_labels_that_the_model_does_not_know(run: Run, two: Path, tiny_model: Path, tmp_path: Path) -> None:

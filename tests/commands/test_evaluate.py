@@ -321,6 +321,47 @@ def test_strict_passes_without_a_flag(run: Run, few: Path, tiny_model: Path, mon
     assert "no red flag" in done.text
 
 
+def test_sequences_of_one_species_are_drawn_together(
+    run: Run,
+    reads: Path,
+    labels: Path,
+    tiny_model: Path,
+    judge: Path,
+    tmp_path: Path,
+    labelled: tuple[Any, dict[str, Any]],
+) -> None:
+    """Where the table says which they are, unless told otherwise; only the intervals differ."""
+    table, path = tmp_path / "labels.tsv", tmp_path / "report.json"
+    head, *lines = labels.read_text().splitlines()
+    table.write_text(
+        "\n".join([f"{head}\tspecies", *(f"{line}\t{line.split(chr(9))[2]} one" for line in lines)]) + "\n"
+    )
+    found = {}
+    for column in ("species", "none", "superkingdom"):
+        given = () if column == "species" else ("--resample-by", column)
+        given += ("--judge", judge, "--rivals", "random", "--rivals-limit", 9) if column == "species" else ()
+        options = ("--limit", LIMIT, "--sample", SAMPLE, "--json", path, "--force")
+        done = run("evaluate", reads, "-m", tiny_model, "-l", table, *options, *given)
+        assert done.code == 0, done.err
+        assert (f"sequences of one {column} are drawn together" in done.err) is (column != "none")
+        found[column] = json.loads(path.read_text())
+    assert {report["ranks"]["phylum"]["full"]["accuracy"] for report in found.values()} == {
+        labelled[1]["ranks"]["phylum"]["full"]["accuracy"]
+    }
+    assert found["species"]["resample_by"] == "species"
+    assert 3 < found["species"]["clusters"] < LIMIT
+    assert (found["none"]["resample_by"], found["none"]["clusters"]) == (None, None)
+    intervals = [report["ranks"]["phylum"]["full"]["interval"] for report in (found["species"], found["none"])]
+    assert intervals[1] == labelled[1]["ranks"]["phylum"]["full"]["interval"] != intervals[0]
+    # By the rank whose groups are in the report the interval can be drawn by hand
+    rank = found["superkingdom"]["ranks"]["superkingdom"]
+    scored = np.array([of["scored"] for of in rank["groups"]])
+    right = scored * [of["full"]["mean"] for of in rank["groups"]]
+    drawn = np.random.default_rng(1).integers(0, len(scored), (1000, len(scored)))
+    expected = np.percentile(right[drawn].sum(axis=1) / scored[drawn].sum(axis=1), [2.5, 97.5])
+    np.testing.assert_allclose(rank["full"]["interval"], expected, atol=1e-9)
+
+
 def test_split_and_limit(run: Run, reads: Path, tiny_model: Path, tmp_path: Path) -> None:
     """Only the rows of the split; a sample of it is the same for the same seed."""
     table = tmp_path / "labels.tsv"

@@ -3,7 +3,10 @@ import pytest
 
 from seqmask.evaluation.annotations import by_kind, score_annotations
 from seqmask.evaluation.intervals import BedInterval
+from seqmask.evaluation.resampling import Resampling
 from seqmask.sequences.tokens import KmerTokenizer
+
+BY = Resampling(1)
 
 SPANS = KmerTokenizer(6, 6).encode("A" * 60).spans
 
@@ -12,9 +15,9 @@ def bed(start, end, name):
     return BedInterval("s", start, end, name, 1)
 
 
-def score(masks, intervals, threshold=0.5):
+def score(masks, intervals, threshold=0.5, by=BY):
     n = len(masks)
-    return score_annotations(masks, [SPANS] * n, intervals, [60] * n, threshold)
+    return score_annotations(masks, [SPANS] * n, intervals, [60] * n, threshold, by)
 
 
 def test_kinds_are_names_and_what_stands_before_the_colon():
@@ -44,6 +47,23 @@ def test_sequences_are_pooled_by_nucleotides():
     found = score(masks, [[bed(0, 30, "x")], [bed(0, 6, "x")]])["x"]
     assert found["inside"]["mean"] == pytest.approx((30 * 0.2 + 6 * 0.8) / 36, abs=1e-6)
     assert found["outside"]["mean"] == pytest.approx((30 * 0.2 + 54 * 0.8) / 84, abs=1e-6)
+
+
+def test_clusters_are_those_of_the_sequences_that_hold_the_kind():
+    masks = [mask.astype(np.float32) for mask in np.random.default_rng(2).random((5, 10))]
+    items = [[bed(0, 30, "x")], [bed(0, 30, "y")], [bed(0, 60, "x")], [bed(12, 24, "x")], [bed(0, 6, "x")]]
+    of = Resampling(1, np.array([0, 1, 1, 0, 2]))
+    left = [0, 3, 4]  # the third lies inside from end to end
+    expected = score([masks[i] for i in left], [items[i] for i in left], by=of.of(np.array(left)))["x"]
+    found = score(masks, items, by=of)
+    assert found["x"] == {**expected, "whole": 1}
+    drawn = np.random.default_rng(1).integers(0, 2, (1000, 2))
+    sums = [sum((np.repeat(masks[i], 6)[slice(*end)].sum() for i, end in of), 0.0) for of in (
+        [(0, (0, 30)), (3, (12, 24))], [(4, (0, 6))],
+    )]  # fmt: skip
+    means = np.array(sums)[drawn].sum(axis=1) / np.array([42, 6])[drawn].sum(axis=1)
+    np.testing.assert_allclose(found["x"]["inside"]["interval"], np.percentile(means, [2.5, 97.5]), atol=1e-6)
+    assert np.isnan(found["y"]["inside"]["interval"]).all()  # of one cluster
 
 
 def test_a_sequence_inside_from_end_to_end_has_no_rest():

@@ -4,7 +4,10 @@ import torch
 
 from seqmask.evaluation.consistency import consistency, reverse_complement
 from seqmask.evaluation.ranking import spearman
+from seqmask.evaluation.resampling import Resampling
 from seqmask.sequences.records import Record
+
+BY = Resampling(1)
 
 
 def classify(ids, shown, masked):
@@ -46,7 +49,7 @@ def scorer(make_scorer):
 def found(make_explainer):
     def run(scorer, explain, other=None, count=None):
         records = [item.record for item in scorer.prepared[:count]]
-        (track,) = consistency(records, scorer, make_explainer(explain), other and make_explainer(other), 1)
+        (track,) = consistency(records, scorer, make_explainer(explain), other and make_explainer(other), BY)
         return track
 
     return run

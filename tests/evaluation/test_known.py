@@ -11,9 +11,12 @@ import pytest
 
 from seqmask.evaluation.intervals import BedInterval, Intervals
 from seqmask.evaluation.known import annotation_report, truth_report, truths_of
+from seqmask.evaluation.resampling import Resampling
 from seqmask.labels import Rank, Ranks
 from seqmask.sequences.records import Record
 from seqmask.sequences.tokens import KmerTokenizer
+
+BY = Resampling(1)
 
 RANKS = Ranks((Rank("domain", ("x", "y")), Rank("phylum", ("p", "q", "r"))))
 SPANS = KmerTokenizer(6, 6).encode("A" * 60).spans
@@ -61,7 +64,7 @@ INTERVALS = Intervals(
 
 def report(reader: Reader, masks: list[Any], reference: Any, threshold: float = 0.5) -> dict[str, Any]:
     scorer: Any = reader
-    return truth_report(scorer, masks, reference, truths_of(scorer, INTERVALS), threshold)
+    return truth_report(scorer, masks, reference, truths_of(scorer, INTERVALS), threshold, BY)
 
 
 def test_deciding_is_right_and_flipped_when_the_truth_is_hidden() -> None:
@@ -105,9 +108,9 @@ def test_annotations_of_those_that_have_some() -> None:
     scorer: Any = Reader([([0], [5])] * 3)
     intervals = Intervals("x.bed", {"s1": [bed("s1", 0, 12, "V1")]})
     masks = [np.where(np.arange(10) < 2, 0.8, 0.2).astype(np.float32)[:, None]] * 3
-    found = annotation_report(scorer, masks, intervals, 0.5)
+    found = annotation_report(scorer, masks, intervals, 0.5, BY)
     assert found["sequences"] == 1
     assert found["tracks"]["all"]["V1"]["ratio"]["mean"] == pytest.approx(4, abs=1e-5)
-    both = annotation_report(scorer, [np.concatenate([m, 1 - m], axis=1) for m in masks], intervals, 0.5)
+    both = annotation_report(scorer, [np.concatenate([m, 1 - m], axis=1) for m in masks], intervals, 0.5, BY)
     assert list(both["tracks"]) == ["domain", "phylum"]
     assert both["tracks"]["phylum"]["V1"]["ratio"]["mean"] == pytest.approx(0.25, abs=1e-5)

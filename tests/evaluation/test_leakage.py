@@ -5,9 +5,12 @@ import torch
 from seqmask.errors import InputError
 from seqmask.evaluation.flags import red_flags
 from seqmask.evaluation.leakage import Judge, Verdicts, carried, check_judge, common
+from seqmask.evaluation.resampling import Resampling, bootstrap_interval
 from seqmask.evaluation.study import Study
 from seqmask.labels import Rank, Ranks
 from seqmask.sequences.tokens import KmerTokenizer
+
+BY = Resampling(1)
 
 MOTIFS = KmerTokenizer().encode("AAAAAACCCCCC").ids.tolist()
 
@@ -52,7 +55,7 @@ def ranks_of(**classes):
     return Ranks(tuple(Rank(name, tuple(of)) for name, of in classes.items()))
 
 
-def test_accuracies_side_by_side_by_hand():
+def verdicts_by_hand():
     ours, theirs = ranks_of(domain="AB", genus="xyz"), ranks_of(genus="zxw", superkingdom="BA")
     rows = np.array([0, 2, 3, 4])  # the judge can not read sequence 1
     own = {
@@ -66,17 +69,29 @@ def test_accuracies_side_by_side_by_hand():
         "masked": np.array([[1, 1], [2, 1], [2, 1], [2, 1]]),
         "inverse": np.array([[0, 0], [0, 0], [0, 0], [0, 0]]),
     }
-    verdicts = Verdicts(rows, own, judged, theirs, ours)
-    domain = verdicts.rank(0, np.array([0, 1, 0, 1, 1]), 1)  # superkingdom is the same rank
+    return Verdicts(rows, own, judged, theirs, ours)
+
+
+def test_accuracies_side_by_side_by_hand():
+    verdicts = verdicts_by_hand()
+    domain = verdicts.rank(0, np.array([0, 1, 0, 1, 1]), BY)  # superkingdom is the same rank
     assert (domain["scored"], domain["shared_classes"]) == (4, 2)
     assert [domain["classifier"][view]["mean"] for view in ("full", "masked", "inverse")] == [1, 0.5, 0]
     assert [domain["judge"][view]["mean"] for view in ("full", "masked", "inverse")] == [1, 0.5, 0.5]
     assert (domain["gap"]["mean"], domain["excess"]["mean"]) == (0, 0)
-    genus = verdicts.rank(1, np.array([0, 1, 1, 2, 2]), 1)  # y is not the judge's: sequence 2 is left out
+    genus = verdicts.rank(1, np.array([0, 1, 1, 2, 2]), BY)  # y is not the judge's: sequence 2 is left out
     assert (genus["scored"], genus["shared_classes"]) == (3, 2)
     assert [genus["classifier"][view]["mean"] for view in ("full", "masked")] == [1, 1]
     assert [genus["judge"][view]["mean"] for view in ("full", "masked")] == pytest.approx([2 / 3, 1 / 3])
     assert (genus["gap"]["mean"], genus["excess"]["mean"]) == pytest.approx((2 / 3, 1 / 3))
+
+
+def test_intervals_are_of_the_clusters_that_were_judged():
+    """The judge can not read sequence 1 nor know the class of 2: two of one cluster are left, and one alone."""
+    of = Resampling(1, np.array([0, 1, 1, 0, 2]))
+    genus = verdicts_by_hand().rank(1, np.array([0, 1, 1, 2, 2]), of)
+    expected = bootstrap_interval(np.array([0.0, 1.0, 1.0]), Resampling(1, np.array([0, 0, 2])))
+    assert genus["gap"]["interval"] == list(expected) == [0.5, 1]
 
 
 def test_only_another_classifier_of_the_same_ranks_may_judge(make_scorer, tmp_path):
@@ -134,7 +149,7 @@ def study(make_scorer, make_explainer, motifs):
         scorer, explainer = make_scorer(score, sequences), make_explainer(explain)
         judges = Judge(make_scorer(judge, sequences, names))
         masks = scorer.masks(explainer)
-        return Study(scorer, explainer, masks, classes[:, None], 0.5, 1, sample=10, judge=judges).run()
+        return Study(scorer, explainer, masks, classes[:, None], 0.5, BY, sample=10, judge=judges).run()
 
     return run
 

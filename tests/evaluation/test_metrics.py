@@ -88,40 +88,6 @@ def test_log_softmax_against_sklearn_log_loss(rng):
     assert ours == pytest.approx(log_loss(true, metrics.softmax(logits)))
 
 
-def test_bootstrap_interval(rng):
-    values = rng.normal(3.0, 2.0, 400)
-    low, high = metrics.bootstrap_interval(values, seed=1, draws=4000)
-    # The normal approximation: mean +- 1.96 s / sqrt(n).
-    half = 1.96 * values.std() / 20
-    assert low == pytest.approx(values.mean() - half, abs=0.02)
-    assert high == pytest.approx(values.mean() + half, abs=0.02)
-    once = metrics.bootstrap_interval(values, seed=1)
-    assert metrics.bootstrap_interval(values, seed=1) == once
-    assert metrics.bootstrap_interval(values, seed=2) != once
-    assert metrics.bootstrap_interval(np.append(values, np.nan), seed=1) == once
-    assert metrics.bootstrap_interval(np.ones(5), seed=0) == (1.0, 1.0)
-    assert np.isnan(metrics.bootstrap_interval(np.array([]), seed=0)).all()
-
-
-def test_beyond_many_sequences_the_interval_is_as_good_as_the_same(rng, monkeypatch):
-    values = rng.normal(3.0, 2.0, 400)
-    drawn = metrics.bootstrap_interval(values, seed=1, draws=4000)
-    monkeypatch.setattr(metrics, "MANY", 399)
-    assert metrics.bootstrap_interval(values, seed=1) == pytest.approx(drawn, abs=0.02)
-    true = rng.integers(0, 3, 400)
-    low, high = metrics.balanced_interval(values, true, 1)
-    assert low < np.mean([values[true == c].mean() for c in range(3)]) < high
-
-
-def test_bootstrap_in_blocks_covers_all_draws(rng, monkeypatch):
-    values = rng.random(30)
-    monkeypatch.setattr(metrics, "BOOTSTRAP_BLOCK", 70)  # two draws a block
-    low, high = metrics.bootstrap_interval(values, seed=3, draws=1001)
-    assert low < values.mean() < high
-    low, high = metrics.bootstrap_interval(values, seed=3, draws=1)
-    assert low == high
-
-
 def test_expected_calibration_error_by_hand():
     # 15 bins: .05 and .06 fall into (0, 1/15], .5 into (7/15, 8/15], 1 into the last.
     confidence = np.array([0.05, 0.06, 0.5, 1.0])

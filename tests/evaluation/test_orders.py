@@ -4,7 +4,10 @@ import torch
 
 from seqmask.evaluation import orders
 from seqmask.evaluation.calibration import BINS, REMOVED, calibration, removals
+from seqmask.evaluation.resampling import Resampling, bootstrap_interval
 from seqmask.sequences.tokens import KmerTokenizer
+
+BY = Resampling(1)
 
 WEIGHTS = {"AAAAAA": 1.0, "CCCCCC": 2.0, "GGGGGG": 5.0}
 IDS = {kmer: int(KmerTokenizer().encode(kmer).ids[0]) for kmer in WEIGHTS}
@@ -36,7 +39,7 @@ def null_of(scorer):
 def test_eraser_by_hand(scorer):
     full = scorer.logits()
     of = orders.at_fractions(scorer, BEST, np.random.default_rng(0))
-    found = orders.eraser(full, of, COLUMNS, null_of(scorer), 1)
+    found = orders.eraser(full, of, COLUMNS, BY, null_of(scorer))
     # of ten equal tokens 1, 5 and 10 % are one token, 20 % two, 50 % five: shares of the weight of 10
     share = np.array([5, 5, 5, 7, 10]) / 10
     assert found["comprehensiveness"] == pytest.approx(0.8 * share.mean(), abs=1e-6)
@@ -50,7 +53,7 @@ def test_eraser_by_hand(scorer):
 def test_areas_under_curves_by_hand(scorer):
     full = scorer.logits()
     of = orders.at_fractions(scorer, BEST, np.random.default_rng(0), orders.CURVE_FRACTIONS)
-    found = orders.auc(full, of, COLUMNS, null_of(scorer), 1)
+    found = orders.auc(full, of, COLUMNS, null_of(scorer), BY)
     # steps of 5 % are half a token, and half a token counts as one: the share shown after 0, 1, ... 20 steps
     after = np.array([0, 5, 7, 9, *[10] * 7])
     share = np.append(0, np.repeat(after[1:], 2)) / 10
@@ -63,7 +66,7 @@ def test_the_worst_order_is_worse(scorer):
     full, null = scorer.logits(), null_of(scorer)
     found = [
         orders.auc(
-            full, orders.at_fractions(scorer, s, np.random.default_rng(0), orders.CURVE_FRACTIONS), COLUMNS, null
+            full, orders.at_fractions(scorer, s, np.random.default_rng(0), orders.CURVE_FRACTIONS), COLUMNS, null, BY
         )
         for s in (BEST, [-part for part in BEST])
     ]
@@ -73,7 +76,7 @@ def test_the_worst_order_is_worse(scorer):
 
 def test_accuracies_have_intervals(scorer):
     of = orders.at_fractions(scorer, BEST, np.random.default_rng(0))
-    found = orders.accuracies(of, COLUMNS, np.array([0, 1]), 1)
+    found = orders.accuracies(of, COLUMNS, np.array([0, 1]), BY)
     for point in found.values():
         assert point["kept"] == point["removed"] == 0.5
         assert point["intervals"] == {"kept": [0, 1], "removed": [0, 1]}
@@ -89,7 +92,7 @@ def test_calibration_by_hand(make_scorer):
     m = np.repeat([0.35, 0.55, 1.0, 0.05], 20).astype(np.float32)
     full = scorer.logits()
     without = removals(scorer, [m] * 3, np.random.default_rng(0))
-    found = calibration(full, without, COLUMNS, 1)
+    found = calibration(full, without, COLUMNS, BY)
     drops = {bin_of: 0.8 * REMOVED * weight / 160 for bin_of, weight in ((0, 0), (3, 1), (5, 2), (9, 5))}
     assert len(found["bins"]) == BINS
     for b, of in enumerate(found["bins"]):
@@ -99,12 +102,23 @@ def test_calibration_by_hand(make_scorer):
     assert found["monotonicity"] == 1
 
 
+def test_intervals_of_bins_are_of_the_clusters_with_a_trial():
+    rng = np.random.default_rng(0)
+    full = rng.normal(size=(6, 2)).astype(np.float32)
+    of = Resampling(1, np.array([0, 1, 1, 0, 2, 2]))
+    rows = np.array([1, 3, 4, 5])
+    without = [(rows[:0], full[:0])] * (BINS - 1) + [(rows, rng.normal(size=(4, 2)).astype(np.float32))]
+    found = calibration(full, without, COLUMNS, of)["bins"][-1]
+    drops = orders.probability(full, full)[rows] - orders.probability(full[rows], without[-1][1])
+    assert found["interval"] == list(bootstrap_interval(drops, Resampling(1, np.array([1, 0, 2, 2]))))
+
+
 def test_calibration_upside_down(make_scorer):
     tokens = [kmer for kmer in (*WEIGHTS, "TTTTTT") for _ in range(20)]
     scorer = make_scorer(linear, ["".join(tokens)] * 3)
     m = 1 - np.repeat([0.35, 0.55, 1.0, 0.05], 20).astype(np.float32)
     without = removals(scorer, [m] * 3, np.random.default_rng(0))
-    assert calibration(scorer.logits(), without, COLUMNS, 1)["monotonicity"] == -1
+    assert calibration(scorer.logits(), without, COLUMNS, BY)["monotonicity"] == -1
 
 
 def test_bins_with_too_few_tokens_are_no_trial(make_scorer):
@@ -112,6 +126,6 @@ def test_bins_with_too_few_tokens_are_no_trial(make_scorer):
     masks = [np.full(n, 0.5, np.float32) for n in (REMOVED - 1, REMOVED)]
     without = removals(scorer, masks, np.random.default_rng(0))
     assert [rows.tolist() for rows, _ in without] == [[1] if b == 5 else [] for b in range(BINS)]
-    found = calibration(scorer.logits(), without, COLUMNS, 1)
+    found = calibration(scorer.logits(), without, COLUMNS, BY)
     assert np.isnan(found["monotonicity"])
     assert found["bins"][5]["drop"] == pytest.approx(0.8, abs=1e-6)

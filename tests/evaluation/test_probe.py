@@ -4,6 +4,9 @@ from sklearn.linear_model import LogisticRegression
 
 from seqmask.evaluation.controls import MaskSet
 from seqmask.evaluation.probe import FEWEST, FOLDS, features, fit_logistic, folds, pool_rare, probe
+from seqmask.evaluation.resampling import Resampling
+
+BY = Resampling(1)
 
 
 def masks_of(soft, tokens=6):
@@ -40,7 +43,7 @@ def test_a_mask_that_encodes_the_class_is_caught(leak):
             "rhythm": t % (2, 3)[label] == 0,
         }[leak]
         soft.append(0.2 + 0.5 * pattern + 0.2 * rng.random(len(t)))
-    found = probe(masks_of(soft), classes, 1)
+    found = probe(masks_of(soft), classes, BY)
     assert found["accuracy"] > 0.95
     assert found["majority_rate"] == 0.5
     assert found["excess"]["mean"] == pytest.approx(found["accuracy"] - 0.5)
@@ -50,7 +53,7 @@ def test_a_mask_that_encodes_the_class_is_caught(leak):
 
 def test_masks_that_know_nothing_tell_nothing():
     rng = np.random.default_rng(2)
-    found = probe(masks_of(random_masks(rng, 200)), np.arange(200) % 2, 1)
+    found = probe(masks_of(random_masks(rng, 200)), np.arange(200) % 2, BY)
     assert abs(found["accuracy"] - 0.5) < 0.12
     assert found["excess"]["interval"][0] <= 0
 
@@ -60,13 +63,13 @@ def test_length_is_told_apart_from_the_mask():
     rng = np.random.default_rng(3)
     classes = np.arange(80) % 2
     soft = [rng.random((30, 90)[label]) for label in classes]
-    assert probe(masks_of(soft), classes, 1)["length_accuracy"] == 1.0
+    assert probe(masks_of(soft), classes, BY)["length_accuracy"] == 1.0
 
 
 def test_rare_classes_are_pooled_and_unknown_ones_left_out():
     rng = np.random.default_rng(4)
     reference = np.array([0] * 30 + [1] * 20 + [2] * 7 + [3] * 6 + [-1] * 5)
-    found = probe(masks_of(random_masks(rng, 68)), reference, 1)
+    found = probe(masks_of(random_masks(rng, 68)), reference, BY)
     assert (found["scored"], found["classes"]) == (63, 3)
     assert (found["pooled_classes"], found["pooled_sequences"]) == (2, 13)
     assert found["majority_rate"] == 30 / 63
@@ -83,7 +86,7 @@ def test_pooling_by_hand():
 
 @pytest.mark.parametrize("reference", [[0] * 30, [-1] * 30, list(range(30))])
 def test_nothing_to_predict_is_said_so(reference):
-    found = probe(masks_of(random_masks(np.random.default_rng(5), 30)), np.array(reference), 1)
+    found = probe(masks_of(random_masks(np.random.default_rng(5), 30)), np.array(reference), BY)
     assert np.isnan([found["accuracy"], found["length_accuracy"], found["excess"]["mean"]]).all()
     assert found["classes"] < 2
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from seqmask.errors import UsageError
 from seqmask.evaluation.orders import FRACTIONS, separations
+from seqmask.evaluation.resampling import Resampling
 from seqmask.evaluation.rivals import perturb
 from seqmask.evaluation.rivals.compare import OWN, RANDOM, Comparison, shared
 from seqmask.evaluation.rivals.gradients import gradient_step
@@ -84,7 +85,7 @@ def compared(scorer: Scorer) -> Comparison:
     classes = scorer.classes(scorer.logits())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return Comparison(scorer, Explainer.like(scorer.model.network, tracks=1).eval(), classes, 3)
+        return Comparison(scorer, Explainer.like(scorer.model.network, tracks=1).eval(), classes, Resampling(3))
 
 
 def all_scores(comparison: Comparison, name: str) -> list[NDArray[np.float32]]:
@@ -418,7 +419,7 @@ def test_scores_depend_on_the_record_and_the_seed_alone(tiny: Scorer, name: str)
 def test_another_seed_draws_anew(tiny: Scorer, name: str) -> None:
     comparison = compared(tiny)
     first = all_scores(comparison, name)[0]
-    comparison.seed += 1
+    comparison.by = Resampling(comparison.by.seed + 1)
     assert (all_scores(comparison, name)[0] != first).any()
 
 

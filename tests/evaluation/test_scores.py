@@ -2,6 +2,9 @@ import numpy as np
 import pytest
 
 from seqmask.evaluation import metrics, scores
+from seqmask.evaluation.resampling import Resampling, bootstrap_interval
+
+BY = Resampling(1)
 
 
 def logits_of(classes, count=3):
@@ -14,7 +17,7 @@ THEIRS = np.array([0, 1, 1, 1, 0, 2, 0])  # right: 1 of 3, 1 of 2, 1 of 1
 
 
 def test_gap_by_hand():
-    found = scores.gap(logits_of(OURS), logits_of(THEIRS), TRUE, 1)
+    found = scores.gap(logits_of(OURS), logits_of(THEIRS), TRUE, BY)
     assert found["gap"] == pytest.approx(4 / 6 - 3 / 6)
     assert found["balanced"] == pytest.approx((2 / 3 + 1 + 0) / 3 - (1 / 3 + 1 / 2 + 1) / 3)
     assert found["interval"][0] <= found["gap"] <= found["interval"][1]
@@ -28,14 +31,14 @@ def test_the_gap_is_paired():
     ours = theirs.copy()
     wrong = np.flatnonzero(theirs != true)[:20]
     ours[wrong] = true[wrong]
-    low, high = scores.gap(logits_of(ours), logits_of(theirs), true, 1)["interval"]
+    low, high = scores.gap(logits_of(ours), logits_of(theirs), true, BY)["interval"]
     assert 0.02 < low < 0.05 < high < 0.08
-    one, other = (metrics.bootstrap_interval(metrics.correct(c, true), 1) for c in (ours, theirs))
+    one, other = (bootstrap_interval(metrics.correct(c, true), BY) for c in (ours, theirs))
     assert one[0] < other[1], "the two intervals overlap"
 
 
 def test_score_by_hand():
-    found = scores.score(logits_of(OURS), logits_of(THEIRS), TRUE, 1)
+    found = scores.score(logits_of(OURS), logits_of(THEIRS), TRUE, BY)
     assert found["accuracy"] == pytest.approx(4 / 6)
     assert found["balanced_accuracy"] == pytest.approx((2 / 3 + 1 + 0) / 3)
     assert found["agreement"] == pytest.approx(3 / 7)
@@ -50,50 +53,22 @@ def test_score_by_hand():
 
 def test_nothing_scored_is_nan_and_not_an_error():
     unknown = np.full(7, -1)
-    found = scores.score(logits_of(OURS), logits_of(THEIRS), unknown, 1)
+    found = scores.score(logits_of(OURS), logits_of(THEIRS), unknown, BY)
     assert np.isnan([found["accuracy"], found["balanced_accuracy"], *found["intervals"]["balanced_accuracy"]]).all()
-    gap = scores.gap(logits_of(OURS), logits_of(THEIRS), unknown, 1)
+    gap = scores.gap(logits_of(OURS), logits_of(THEIRS), unknown, BY)
     assert np.isnan([gap["gap"], gap["balanced"], *gap["interval"], *gap["balanced_interval"]]).all()
-    sure = scores.confidence(logits_of(OURS), unknown, 1)
+    sure = scores.confidence(logits_of(OURS), unknown, BY)
     assert np.isnan([sure["mean"], sure["ece"], sure["ece_by_chance"], *sure["interval"]]).all()
 
 
 def test_confidence_by_hand():
     """One bin: confidence .97, 4 of 6 right."""
-    found = scores.confidence(logits_of(OURS), TRUE, 1)
+    found = scores.confidence(logits_of(OURS), TRUE, BY)
     p = np.exp(5) / (np.exp(5) + 2)
     assert found["mean"] == pytest.approx(p, rel=1e-6)
     assert found["ece"] == pytest.approx(p - 4 / 6, rel=1e-6)
     assert found["ece_by_chance"] == pytest.approx(np.sqrt(2 / np.pi * p * (1 - p) / 6), rel=1e-6)
     assert found["interval"][0] <= found["ece"] <= found["interval"][1]
-
-
-def draws_by_hand(k, seed, draws=1000):
-    counts = np.random.default_rng(seed).multinomial(k, np.full(k, 1 / k), draws)
-    return [np.repeat(np.arange(k), row) for row in counts]
-
-
-def test_balanced_interval_is_that_of_resampled_sequences():
-    rng = np.random.default_rng(3)
-    true, guess = np.sort(rng.integers(0, 4, 30)), rng.integers(0, 4, 30)
-    means = [metrics.balanced_accuracy(guess[rows], true[rows]) for rows in draws_by_hand(30, 7)]
-    low, high = metrics.balanced_interval(metrics.correct(guess, true), true, 7)
-    np.testing.assert_allclose((low, high), np.percentile(means, [2.5, 97.5]), atol=1e-12)
-
-
-def test_calibration_interval_is_that_of_resampled_sequences():
-    rng = np.random.default_rng(4)
-    sure = np.sort(rng.random(30))
-    right = rng.random(30) < sure
-    errors = [metrics.expected_calibration_error(sure[rows], right[rows]) for rows in draws_by_hand(30, 7)]
-    low, high = metrics.calibration_interval(sure, right, 7)
-    np.testing.assert_allclose((low, high), np.percentile(errors, [2.5, 97.5]), atol=1e-12)
-
-
-def test_estimate_leaves_nan_out():
-    found = metrics.estimate(np.array([1.0, np.nan, 3.0]), 1)
-    assert found["mean"] == 2
-    assert found["interval"] == [1, 3]
 
 
 def test_groups_by_hand():
@@ -102,11 +77,11 @@ def test_groups_by_hand():
     group = np.array([0, 0, 2, 2, 1, -1])
     full = np.eye(2, dtype=np.float32)[[0, 1, 1, 0, 0, 0]]
     masked = np.eye(2, dtype=np.float32)[[0, 0, 1, 0, 0, 0]]
-    found = scores.groups({"full": full, "masked": masked}, reference, group, ["A", "B", "C"], 0)
+    found = scores.groups({"full": full, "masked": masked}, reference, group, ["A", "B", "C"], BY)
     assert [(of["class"], of["scored"], of["full"]["mean"], of["masked"]["mean"]) for of in found] == [
         ("A", 2, 1.0, 0.5),
         ("C", 2, 0.0, 0.0),
     ]
     assert found[0]["full"]["interval"] == [1.0, 1.0]
     assert found[0]["masked"]["interval"] == [0.0, 1.0]
-    assert scores.groups({"full": full}, np.full(6, -1), group, ["A", "B", "C"], 0) == []
+    assert scores.groups({"full": full}, np.full(6, -1), group, ["A", "B", "C"], BY) == []

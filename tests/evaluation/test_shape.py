@@ -2,7 +2,10 @@ import numpy as np
 import pytest
 
 from seqmask.evaluation.controls import MaskSet
+from seqmask.evaluation.resampling import Resampling
 from seqmask.evaluation.shape import mask_shape, position_share, profile
+
+BY = Resampling(1)
 
 
 def masks_of(soft, nt=6):
@@ -50,7 +53,7 @@ def test_no_share_without_variance_or_company():
 
 
 def test_shape_by_hand():
-    found = mask_shape(masks_of([[1, 1, 0, 0], [0, 1, 0, 1]]), 1)
+    found = mask_shape(masks_of([[1, 1, 0, 0], [0, 1, 0, 1]]), BY)
     assert (found["area"]["mean"], found["soft_area"]["mean"], found["binarity"]) == (0.5, 0.5, 1)
     assert found["variation"] == pytest.approx((1 / 3 + 1) / 2)
     assert found["segments"] == 1.5

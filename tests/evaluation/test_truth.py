@@ -3,8 +3,11 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from seqmask.evaluation.intervals import BedInterval
+from seqmask.evaluation.resampling import Resampling
 from seqmask.evaluation.truth import FIGURES, LEVELS, score_truth, truth_of
 from seqmask.sequences.tokens import KmerTokenizer
+
+BY = Resampling(1)
 
 RANKS = ("superkingdom", "phylum")
 
@@ -53,7 +56,7 @@ def example(seed, length=90):
 
 def test_figures_are_those_of_scikit_learn():
     parts = [example(seed) for seed in range(7)]
-    found = score_truth(*zip(*parts, strict=True), threshold=0.5)
+    found = score_truth(*zip(*parts, strict=True), threshold=0.5, by=BY)
     # Nucleotides 20 to 35 of 6-mers at 0, 6, ...: the token at 18 has four, 24 and 30 all six
     tokens = [(s, np.isin(np.arange(len(s)), (3, 4, 5))) for s, *_ in parts]
     nucleotides = [(np.repeat(s, 6), t) for s, _, t, _ in parts]
@@ -70,12 +73,25 @@ def test_figures_are_those_of_scikit_learn():
             assert low <= found[level][name]["mean"] <= high
 
 
+def test_clusters_are_those_of_the_sequences_that_have_a_truth():
+    parts = [example(seed) for seed in range(7)]
+    of = Resampling(1, np.array([0, 1, 1, 2, 2, 2, 0]))
+    scores, spans, truth, decoy = map(list, zip(*parts, strict=True))
+    truth[1] = np.zeros_like(truth[1])
+    left = [0, *range(2, 7)]
+    expected = score_truth(*zip(*(parts[i] for i in left), strict=True), 0.5, of.of(np.array(left)))
+    assert score_truth(scores, spans, truth, decoy, 0.5, of) == expected
+    singly = score_truth(scores, spans, truth, decoy, 0.5, BY)
+    assert singly["nt"]["auprc"]["mean"] == expected["nt"]["auprc"]["mean"]
+    assert singly["nt"]["auprc"]["interval"] != expected["nt"]["auprc"]["interval"]
+
+
 def test_a_perfect_score_and_its_opposite():
     _, spans, truth, decoy = example(0)
     best = np.isin(np.arange(len(spans)), (3, 4, 5)).astype(np.float32)
     lured = (np.arange(len(spans)) >= 10).astype(np.float32)
-    perfect = score_truth([best], [spans], [truth], [decoy], 0.5)
-    wrong = score_truth([lured], [spans], [truth], [decoy], 0.5)
+    perfect = score_truth([best], [spans], [truth], [decoy], 0.5, BY)
+    wrong = score_truth([lured], [spans], [truth], [decoy], 0.5, BY)
     for name in ("auroc", "auprc", "precision", "iou", "pointing_game"):
         assert perfect["token"][name]["mean"] == 1
         assert wrong["token"][name]["mean"] < 0.35
@@ -88,16 +104,16 @@ def test_a_perfect_score_and_its_opposite():
 
 def test_what_is_both_truth_and_decoy_is_truth():
     scores, spans, truth, _ = example(0)
-    found = score_truth([scores], [spans], [truth], [truth.copy()])
+    found = score_truth([scores], [spans], [truth], [truth.copy()], np.nan, BY)
     assert found["nt"]["decoy_prevalence"]["mean"] == found["token"]["decoy_prevalence"]["mean"] == 0
 
 
 def test_without_truth_or_threshold_there_is_no_figure():
     scores, spans, truth, decoy = example(0)
-    nothing = score_truth([scores], [spans], [np.zeros_like(truth)], [decoy], 0.5)
+    nothing = score_truth([scores], [spans], [np.zeros_like(truth)], [decoy], 0.5, BY)
     assert nothing["sequences"] == 0
     assert np.isnan(nothing["token"]["auprc"]["mean"])
-    found = score_truth([scores], [spans], [truth], [decoy])
+    found = score_truth([scores], [spans], [truth], [decoy], np.nan, BY)
     assert np.isnan(found["token"]["iou"]["mean"])
     assert not np.isnan(found["token"]["auprc"]["mean"])
 
@@ -106,7 +122,7 @@ def test_overlapping_tokens_share_their_nucleotides():
     spans = np.array([[0, 4], [2, 6], [4, 8]], np.int32)
     truth = np.zeros(8, bool)
     truth[4:6] = True
-    found = score_truth([np.array([0, 1, 0.5], np.float32)], [spans], [truth], [np.zeros(8, bool)])
+    found = score_truth([np.array([0, 1, 0.5], np.float32)], [spans], [truth], [np.zeros(8, bool)], np.nan, BY)
     # nucleotides score 0 0 .5 .5 .75 .75 .5 .5
     assert found["nt"]["auprc"]["mean"] == 1
     assert found["token"]["prevalence"]["mean"] == pytest.approx(2 / 3)

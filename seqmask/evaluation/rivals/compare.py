@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from seqmask.evaluation import orders
-from seqmask.evaluation.metrics import estimate
+from seqmask.evaluation.resampling import Resampling, estimate
 from seqmask.evaluation.rivals.gradients import gradient_step
 from seqmask.evaluation.rivals.names import Rival
 from seqmask.evaluation.rivals.perturb import (
@@ -52,7 +52,7 @@ class Comparison:
     scorer: Scorer
     explainer: Explainer
     reference: NDArray[np.int64]
-    seed: int
+    by: Resampling
     logits: NDArray[np.float32] = field(init=False)
     watch: Watch = field(default_factory=Watch)
     parts: dict[tuple[str, str], NDArray[np.float64]] = field(init=False, default_factory=dict)
@@ -110,7 +110,7 @@ class Comparison:
 
     def _of_record(self, rival: Rival, scorer: Scorer, row: int, classes: NDArray[np.int64]) -> NDArray[np.float64]:
         tokens = scorer.lengths[row]
-        rng = np.random.default_rng([self.seed, scorer.prepared[row].index])
+        rng = np.random.default_rng([self.by.seed, scorer.prepared[row].index])
         seed = int(rng.integers(2**31))
         match rival.kind:
             case "random":
@@ -131,7 +131,7 @@ class Comparison:
         known = self.scorer.model.ranks
         by_track = [
             orders.at_fractions(
-                self.scorer, [part[:, track] for part in scores], np.random.default_rng([self.seed, 101])
+                self.scorer, [part[:, track] for part in scores], np.random.default_rng([self.by.seed, 101])
             )
             for track in range(scores[0].shape[1])
         ]
@@ -139,12 +139,12 @@ class Comparison:
         part = self.parts[name, kind] = orders.separations(found, known.slices, self.reference)
         own = self.parts.get((OWN.name, kind), self.parts.get((OWN.name, "shared")))
         return {
-            "separation": estimate(part, self.seed),
-            "gap": None if name == OWN.name or own is None else estimate(own - part, self.seed),
+            "separation": estimate(part, self.by),
+            "gap": None if name == OWN.name or own is None else estimate(own - part, self.by),
             "ranks": {
                 rank.name: {
-                    "fractions": orders.accuracies(of, columns, self.reference[:, r], self.seed),
-                    "eraser": orders.eraser(self.logits[:, columns], of, columns, seed=self.seed),
+                    "fractions": orders.accuracies(of, columns, self.reference[:, r], self.by),
+                    "eraser": orders.eraser(self.logits[:, columns], of, columns, self.by),
                 }
                 for r, (rank, columns, of) in enumerate(zip(known.ranks, known.slices, found, strict=True))
             },

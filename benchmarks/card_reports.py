@@ -243,7 +243,8 @@ def profile(report: Json) -> list[str]:
             f"`seqmask profile`: {report['aligned']} of {report['sequences']} sequences"
             + (f" of split `{report['split']}`" if report["split"] else "")
             + f" aligned to {report['reference']}, mean identity {number(report['identity']['mean'])}. Importance, and "
-            "share kept, inside each region over that in the rest of the same sequences; *any*: all regions together."
+            "share kept, inside each region over that in the rest of the same sequences; *any*: all regions together. "
+            + drawn(report)
         ),
     ]
     return [*parts, enrichment(report["regions"])] if report["regions"] else parts

@@ -320,8 +320,8 @@ def accuracy(model: Model, reports: Reports) -> list[str]:
         wrap(
             "Whole sequences. *Accuracy*, *balanced* (mean recall over classes) and *majority* (share of the most "
             "frequent class) are over the sequences whose class the classifier knows, and so is *ECE*, the expected "
-            "calibration error of the confidences (by chance: what exactly right ones would have, were sequences independent); in *all labelled* "
-            "the others count as errors. " + drawn(model.classifier_report)
+            "calibration error of the confidences (by chance: what exactly right ones would have, were sequences "
+            "independent); in *all labelled* the others count as errors. " + drawn(model.classifier_report)
         ),
         table(header, [row + ["n/a"] * (len(header) - len(row)) for row in rows]),
     ]

@@ -40,12 +40,13 @@ ALL = "all"  # the name of a mask that all ranks share
 
 @dataclass(slots=True)
 class Aligned:
-    """What is kept of the sequences that stand on the reference, in their order."""
+    """What is kept of the sequences that stand on the reference, in their order. clusters: drawn together."""
 
     masks: list[NDArray[np.float32]] = field(default_factory=list)
     spans: list[NDArray[np.int32]] = field(default_factory=list)
     regions: list[list[BedInterval]] = field(default_factory=list)
-    records: list[Record] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)
+    clusters: list[int] = field(default_factory=list)
     reverse: int = 0
     identities: list[float] = field(default_factory=list)
 
@@ -65,6 +66,8 @@ def profile(options: ProfileOptions, say: Callable[[str], None], report: Callabl
     model, engine = load(resolve(options.model), options.compute)
     labelled = read_labelled(options.sequences, options.labels, ())
     records = sampled(of_split(labelled, options.split, options.sequences), options.limit, options.seed)
+    column = labelled.resampled_by()
+    clusters = iter(labelled.resampling(records, column, options.seed).numbers(len(records)).tolist())
     tau = model.threshold if options.threshold is None else options.threshold
     say(f"{describe(engine.device)}, {engine.precision}; model {model.path.name}, tau {tau:.3f}; on {reference.name}")
 
@@ -72,8 +75,8 @@ def profile(options: ProfileOptions, say: Callable[[str], None], report: Callabl
     held, tally = Aligned(), Tally()
     for pool in pooled(enumerate(records), model.classifier, options.overlap, options.frames or model.frames):
         explanations = explain_pool(pool, model, engine, False, tau)
-        for explanation in explanations:
-            add(explanation, reference, regions, sums, held, np.float32(tau), options.min_identity)
+        for explanation, cluster in zip(explanations, clusters, strict=False):  # a record each, in their order
+            add(explanation, cluster, reference, regions, sums, held, np.float32(tau), options.min_identity)
         tally.add(explanations)
         report(tally)
     if not sums.n:
@@ -82,8 +85,6 @@ def profile(options: ProfileOptions, say: Callable[[str], None], report: Callabl
             f"none of {len(records)} sequences can be aligned to {reference.name}",
             expected=f"identity {options.min_identity:g} or more to the reference",
         )
-    column = labelled.resampled_by()
-    by = labelled.resampling(held.records, column, options.seed)
     names = list(model.classifier.ranks.names) if model.explainer.tracks > 1 else [ALL]
     result = {
         **described(options, model, reference, tau),
@@ -92,7 +93,7 @@ def profile(options: ProfileOptions, say: Callable[[str], None], report: Callabl
         "reverse": held.reverse,
         "identity": {"mean": float(np.mean(held.identities)), "least": min(held.identities)},
         "resample_by": column,
-        "regions": inside(held, names, tau, by) if regions else None,
+        "regions": inside(held, names, tau, options.seed) if regions else None,
     }
     say(
         f"{sums.n} of {len(records)} sequences aligned ({held.reverse} of the other strand), "
@@ -113,6 +114,7 @@ def read_reference(path: Path) -> Record:
 
 def add(
     explanation: Explanation,
+    cluster: int,
     reference: Reference,
     regions: list[BedInterval],
     sums: Profile,
@@ -125,20 +127,23 @@ def add(
     if found is None or found.identity < min_identity or found.placed < MIN_PLACED:
         return
     tracks = np.stack([explanation.track(track) for track in range(sums.tracks)])
-    sums.add(tracks, tracks >= tau, found.positions)
+    sums.add(tracks, tracks >= tau, found.positions, cluster)
     held.masks.append(explanation.mask)
     held.spans.append(explanation.spans)
     held.regions.append(carried_over(regions, found.positions))
-    held.records.append(explanation.record)
+    held.lengths.append(len(explanation.record.sequence))
+    held.clusters.append(cluster)
     held.reverse += found.reverse
     held.identities.append(found.identity)
 
 
-def inside(held: Aligned, names: list[str], tau: float, by: Resampling) -> dict[str, Any]:
+def inside(held: Aligned, names: list[str], tau: float, seed: int) -> dict[str, Any]:
     """Importance inside each region, and inside any, against the rest of the same sequences, for each mask."""
-    lengths = [len(record.sequence) for record in held.records]
+    by = Resampling(seed, np.array(held.clusters))
     return {
-        name: score_annotations([mask[:, track] for mask in held.masks], held.spans, held.regions, lengths, tau, by)
+        name: score_annotations(
+            [mask[:, track] for mask in held.masks], held.spans, held.regions, held.lengths, tau, by
+        )
         for track, name in enumerate(names)
     }
 

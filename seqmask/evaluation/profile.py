@@ -31,20 +31,26 @@ class Means:
 class Profile:
     """Sums over sequences at `length` reference positions of `tracks` masks, for the data and for bootstrap draws.
 
-    A draw weighs each sequence with a number of Poisson(1) instead of drawing n with replacement: the two agree for
-    large n, and the sequences need not be kept (Chamandy et al. 2012, "Estimating uncertainty for massive data
-    streams"). Memory: about 4 (DRAWS + 1) (2 tracks + 1) `length` bytes.
+    A draw weighs each cluster of sequences with a number of Poisson(1) instead of drawing with replacement: the two
+    agree for many clusters, and the sequences need not be kept (Chamandy et al. 2012, "Estimating uncertainty for
+    massive data streams"). Memory: about 4 (DRAWS + 1) (2 tracks + 1) `length` bytes.
     """
 
     def __init__(self, length: int, tracks: int, seed: int = 0) -> None:
         self.length, self.tracks, self.n = length, tracks, 0
-        self._rng = np.random.default_rng(seed)
+        self._seed = seed
         # Importance and kept of each track, and last whether the sequence stands there
         self._sums = np.zeros((DRAWS + 1, 2 * tracks + 1, length), dtype=np.float32)
         self._held: list[NDArray[np.float32]] = []
+        self._weights: list[NDArray[np.float32]] = []
 
-    def add(self, importance: NDArray[np.float32], kept: NDArray[np.bool_], positions: NDArray[np.int32]) -> None:
-        """One sequence: importance (G, nt), NaN where no token covers; kept (G, nt); positions (nt,), -1 = none."""
+    def add(
+        self, importance: NDArray[np.float32], kept: NDArray[np.bool_], positions: NDArray[np.int32], cluster: int
+    ) -> None:
+        """One sequence: importance (G, nt), NaN where no token covers; kept (G, nt); positions (nt,), -1 = none.
+
+        cluster: a number >= 0; sequences of the same one are drawn together.
+        """
         used = (positions >= 0) & ~np.isnan(importance[0])
         row = np.zeros((2 * self.tracks + 1, self.length), dtype=np.float32)
         row[: self.tracks, positions[used]] = importance[:, used]
@@ -52,6 +58,9 @@ class Profile:
         row[-1, positions[used]] = 1
         self.n += 1
         self._held.append(row)
+        # The same numbers for each sequence of a cluster, whenever it comes; 1 for the data themselves
+        drawn = np.random.default_rng([self._seed, cluster]).poisson(1, DRAWS)
+        self._weights.append(np.append(1, drawn).astype(np.float32))
         if len(self._held) == BLOCK:
             self._sum_up()
 
@@ -77,7 +86,5 @@ class Profile:
         if not self._held:
             return
         rows = np.stack(self._held).reshape(len(self._held), -1)
-        weights = self._rng.poisson(1, (DRAWS + 1, len(rows))).astype(np.float32)
-        weights[0] = 1  # the data themselves
-        self._sums += (weights @ rows).reshape(self._sums.shape)
-        self._held = []
+        self._sums += (np.stack(self._weights, axis=1) @ rows).reshape(self._sums.shape)
+        self._held, self._weights = [], []

@@ -44,6 +44,15 @@ def test_rows_run_and_are_judged_by_their_bars(tmp_path: Path) -> None:
     assert done.stdout.count("met") + done.stdout.count("MISSED") >= judged
 
 
+def test_the_row_of_other_methods_runs(tmp_path: Path) -> None:
+    for package in ("lime", "shap", "captum"):
+        pytest.importorskip(package)
+    done = bench("--quick", "--rounds", 1, "--rows", "explain", "--json", tmp_path / "x.json", "--threads", 1)
+    assert done.returncode == 0, done.stderr
+    figures = json.loads((tmp_path / "x.json").read_text())["rows"]["explain"]["figures"]
+    assert [figure["name"].partition("-")[0] for figure in figures] == ["lime", "ig", "shap", "a mask"]
+
+
 @pytest.mark.parametrize("rows", ["nonsense", "host,nonsense"])
 def test_a_row_that_is_not_there(rows: str) -> None:
     done = bench("--rows", rows)

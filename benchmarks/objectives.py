@@ -22,6 +22,7 @@ from seqmask.commands.inputs import read_labelled
 from seqmask.commands.train_explainer import train_explainer
 from seqmask.config import Compute, ExplainerOptions
 from seqmask.evaluation.orders import FRACTIONS, accuracies, at_fractions, separations
+from seqmask.evaluation.resampling import Resampling
 from seqmask.evaluation.scoring import Scorer
 from seqmask.inference.device import options_of
 from seqmask.inference.engine import Engine
@@ -115,7 +116,7 @@ def row(
         track = [mask[:, r] for mask in masks]
         of = at_fractions(scorer, track, np.random.default_rng(1), FRACTIONS)
         orders.append(of)
-        ranks.append(accuracies(of, columns, reference[:, r]))
+        ranks.append(accuracies(of, columns, reference[:, r], Resampling(1)))
     points = [
         [float(np.nanmean([rank[f"{f:g}"][side] for rank in ranks])) for side in ("kept", "removed")] for f in FRACTIONS
     ]

@@ -13,12 +13,13 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 CONTROLS = ("random", "shuffled", "shifted", "other_sequence", "complexity", "gc")
 # Okabe and Ito's colours, distinct to all eyes
-COLOURS = ("#000000", "#999999", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
+COLOURS = ("#000000", "#999999", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#E69F00")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -62,7 +63,7 @@ def figure(report: Mapping[str, Any]) -> Any:
 
 def lines(axes: Any, methods: Mapping[str, Any]) -> None:
     """Kept and removed of each method, {share: {kept, removed}} by name, over the area."""
-    for (name, shares), colour in zip(methods.items(), COLOURS, strict=False):
+    for (name, shares), colour in zip(methods.items(), cycle(COLOURS)):
         areas = [100 * float(share) for share in shares]
         style = {"color": colour, "linewidth": 2.4 if name == "seqmask" else 1.2}
         axes.plot(areas, [of["kept"] for of in shares.values()], label=name, **style)

@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-REPORT = ROOT / "docs" / "models" / "ssu" / "test_species.json"
+REPORT = ROOT / "docs" / "models" / "genomes" / "rivals.json"
 
 pytest.importorskip("matplotlib")
 
@@ -40,6 +40,7 @@ def test_lines_are_the_report() -> None:
     assert list(drawn["seqmask"].get_ydata()) == [of["kept"] for of in shares.values()]
     assert list(drawn["inverse, own threshold"].get_ydata()) == [genus["rows"]["seqmask"]["inverse"]["accuracy"]]
     rivals = {line.get_label(): line for line in axes[5].get_lines()}
+    assert [name for name in rivals if not name.startswith("_")] == list(report["rivals"]["methods"])
     theirs = report["rivals"]["methods"]["occlusion-odds"]["per_rank"]["ranks"]["genus"]["fractions"]
     assert list(rivals["occlusion-odds"].get_ydata()) == [of["kept"] for of in theirs.values()]
 

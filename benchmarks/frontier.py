@@ -18,11 +18,9 @@ from pathlib import Path
 from typing import Any
 
 CONTROLS = ("random", "shuffled", "shifted", "other_sequence", "complexity", "gc")
-# Okabe and Ito's colours, distinct to all eyes
-COLOURS = (
-    *("#000000", "#999999", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#E69F00"),
-    "#8C564B",  # one more than they have
-)
+# Okabe and Ito's colours, distinct to all eyes, and a brown
+OKABE_ITO = ("#000000", "#999999", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#E69F00")
+COLOURS = (*OKABE_ITO, "#8C564B")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -70,12 +70,6 @@ def evaluate(options: EvaluateOptions, say: Callable[[str], None], report: Repor
     reference = reference_of(options.labels, labelled, scorer, ranks)
     tau = model.threshold if options.threshold is None else options.threshold
     by = labelled.resampling(held, column, options.seed)
-    sizes = None if by.clusters is None else np.bincount(by.clusters)
-    if sizes is not None:
-        say(
-            f"intervals: sequences of one {column} are drawn together ({len(sizes)} among these, the largest of"
-            f" {sizes.max()} sequences)"
-        )
     study = Study(
         scorer,
         model.explainer,
@@ -91,18 +85,12 @@ def evaluate(options: EvaluateOptions, say: Callable[[str], None], report: Repor
     )
     result = {
         **models_of(directory.name, model, judge, other),
-        "against": "the classifier's own predictions" if options.labels is None else "true labels",
-        "split": options.split,
-        "data_sha256": {str(path).rsplit("/", 1)[-1]: file_sha256(path) for path in paths_of(options)},
+        **asked_of(options),
         "left_out": len(records) - len(held),
-        "limit": options.limit,
-        "overlap": options.overlap,
         "frames": frames,
         "device": str(engine.device),
         "precision": engine.precision,
-        "seed": options.seed,
-        "resample_by": column,
-        "clusters": None if sizes is None else len(sizes),
+        **drawn_by(by, column, say),
         **study.run(),
         "rivals": run_rivals(rivals, scorer, model, reference, options.rivals_limit, by, say, watch)
         if rivals
@@ -167,6 +155,30 @@ def models_of(name: str, model: Model, judge: ClassifierModel | None, other: Mod
         "judge_sha256": None if judge is None else judge.sha256,
         "other_sha256": None if other is None else other.sha256,
     }
+
+
+def asked_of(options: EvaluateOptions) -> dict[str, Any]:
+    """What was asked for, and of which files."""
+    return {
+        "against": "the classifier's own predictions" if options.labels is None else "true labels",
+        "split": options.split,
+        "data_sha256": {str(path).rsplit("/", 1)[-1]: file_sha256(path) for path in paths_of(options)},
+        "limit": options.limit,
+        "overlap": options.overlap,
+        "seed": options.seed,
+    }
+
+
+def drawn_by(by: Resampling, column: str | None, say: Callable[[str], None]) -> dict[str, Any]:
+    """What is drawn together for intervals, said and for the report: one large cluster would make them all."""
+    if by.clusters is None:
+        return {"resample_by": None, "clusters": None}
+    sizes = np.bincount(by.clusters)
+    say(
+        f"intervals: sequences of one {column} are drawn together ({len(sizes)} among these, the largest of"
+        f" {sizes.max()} sequences)"
+    )
+    return {"resample_by": column, "clusters": len(sizes)}
 
 
 def run_rivals(

@@ -94,7 +94,7 @@ def figures(sums: Sums, by: Resampling) -> dict[str, Any]:
         (("kept_inside", "kept_outside", "kept_ratio"), tokens),
     ):
         values = _ratios(table.sum(axis=0))
-        drawn = _ratios(by.sums(table))
+        drawn = _ratios(by.drawn(by.pooled(table)))
         for name, value, of_draws in zip(names, values, drawn, strict=True):
             known = of_draws[~np.isnan(of_draws)]
             low, high = np.percentile(known, ENDS) if known.size and not lone else (np.nan, np.nan)

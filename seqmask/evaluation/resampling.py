@@ -62,15 +62,12 @@ class Resampling:
         if self.clusters is None:
             return table
         numbers = self.numbers(len(table))
-        sums = np.zeros((self.number(len(table)), table.shape[1]))
+        sums = np.zeros((numbers.max(initial=-1) + 1, table.shape[1]))
         np.add.at(sums, numbers, table)
         return sums
 
-    def sums(self, table: NDArray[np.float64], draws: int = DRAWS) -> NDArray[np.float64]:
-        """Sums (draws, k) of a table (n, k), n >= 1, over the sequences of each draw; fewer draws, at least 100, of
-        more than MANY clusters.
-        """
-        pooled = self.pooled(table)
+    def drawn(self, pooled: NDArray[np.float64], draws: int = DRAWS) -> NDArray[np.float64]:
+        """Sums (draws, k) over the G >= 1 clusters of each draw, of what is `pooled` (G, k); see `fewer`."""
         n, draws = len(pooled), fewer(draws, len(pooled))
         rng = np.random.default_rng(self.seed)
         block = max(1, BLOCK // n)
@@ -100,7 +97,7 @@ def bootstrap_interval(values: Floats, by: Resampling, draws: int = DRAWS) -> tu
         mean = pooled[:, 0].sum() / len(table)
         half = 1.96 * np.sqrt(((pooled[:, 0] - mean * pooled[:, 1]) ** 2).sum()) / len(table)
         return float(mean - half), float(mean + half)
-    sums = by.sums(table, draws)
+    sums = by.drawn(pooled, draws)
     low, high = np.percentile(sums[:, 0] / sums[:, 1], ENDS)
     return float(low), float(high)
 
@@ -152,7 +149,7 @@ def _draws_by_kind(values: Floats, kind: Classes, by: Resampling) -> tuple[NDArr
     order = np.argsort(kind, kind="stable")
     ordered, numbers = values[order].astype(np.float64), by.numbers(n)[order]
     starts = np.unique(kind[order], return_index=True)[1]
-    clusters = int(numbers.max()) + 1
+    clusters = by.number(n)
     rng = np.random.default_rng(by.seed)
     drawn, sums = [], []
     for done in range(0, draws, block := max(1, BLOCK // n)):

@@ -116,7 +116,7 @@ def test_draws_in_blocks_are_all_there(rng, monkeypatch):
     assert low < values.mean() < high
     low, high = bootstrap_interval(values, Resampling(3), draws=1)
     assert low == high
-    assert len(Resampling(3).sums(values[:, None], 1001)) == 1001
+    assert len(Resampling(3).drawn(values[:, None], 1001)) == 1001
 
 
 def draws_by_hand(by, n=30, draws=1000):

@@ -36,6 +36,7 @@ def evaluation(report: Json, threshold: float, trained: Collection[str]) -> list
         f"### {subject(report)[0].upper()}{subject(report)[1:]}",
         wrap(" ".join(notes)),
         *(part for part in tables(report, ranks)),
+        *(told(report) if report["rivals"] else ()),
         f"Red flags:\n\n{bullets(report['red_flags'])}" if report["red_flags"] else "Red flags: none.",
     ]
 
@@ -53,6 +54,31 @@ def others(report: Json) -> list[str]:
         rivals(found),
         "ERASER under an order for each rank, comprehensiveness (high is good) / sufficiency (low is good):",
         erased(found),
+        *told(report),
+    ]
+
+
+def told(report: Json) -> list[str]:
+    """What the order of tokens alone tells of the class, of a report that has it: theirs as well as ours."""
+    orders = {
+        name: (method["per_rank"] or method["shared"])["ranks"] for name, method in report["rivals"]["methods"].items()
+    }
+    if not all("probe" in of for of in orders[MASK].values()):  # reports of before 0028
+        return []
+    probes = {name: {rank: of["probe"] for rank, of in ranks.items()} for name, ranks in orders.items()}
+    own = probes[MASK]
+    rows = [[f"`{name}`", *(score(of) for of in ranks.values())] for name, ranks in probes.items()]
+    rows += [
+        [label, *(number(of[key]) for of in own.values())]
+        for label, key in (("length alone", "length_accuracy"), ("most frequent class", "majority_rate"))
+    ]
+    return [
+        wrap(
+            f"What a regression tells of the class from the order of the tokens alone, "
+            f"{report['rivals']['sequences']} sequences, every method read alike; one that learned nothing can not "
+            "write a class into its order:"
+        ),
+        table(["order", *own], rows),
     ]
 
 

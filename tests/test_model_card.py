@@ -250,7 +250,13 @@ def rivals() -> Json:
 
     def erased(value: float) -> Json:
         eraser = {"comprehensiveness": value - 0.2, "sufficiency": value - 0.3}
-        return {"domain": {"eraser": eraser}, "genus": {"eraser": eraser}}
+        probe = {
+            "accuracy": value,
+            "interval": [value - 0.1, value + 0.1],
+            "majority_rate": 0.31,
+            "length_accuracy": 0.32,
+        }
+        return {"domain": {"eraser": eraser, "probe": probe}, "genus": {"eraser": eraser, "probe": probe}}
 
     methods = {
         "seqmask": {"forwards": 2, "milliseconds": 12.2, **method(0.5, None, None)},
@@ -439,6 +445,10 @@ def test_other_methods_are_those_of_their_report(files: dict[str, Path], tmp_pat
     ]
     assert cells(text, "`seqmask` (one order)") == [["`seqmask` (one order)", *["0.300 / 0.200"] * 2]]
     assert ["`ig`", *["0.250 / 0.150"] * 2] in cells(text, "`ig`")
+    assert ["`seqmask`", *["0.500 (0.400-0.600)"] * 2] in cells(text, "`seqmask`")
+    assert ["`ig`", *["0.450 (0.350-0.550)"] * 2] in cells(text, "`ig`")
+    assert cells(text, "length alone") == [["length alone", "0.320", "0.320"]]
+    assert cells(text, "most frequent class") == [["most frequent class", "0.310", "0.310"]]
     assert text.count("### Split `test`") == 1
     assert "Order of the tokens of 30 sequences of split `test`, seed 1." in " ".join(text.split())
     path.write_text(json.dumps(report()))

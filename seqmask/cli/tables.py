@@ -243,6 +243,19 @@ def _rivals(rivals: dict[str, Any]) -> Iterator[Table]:
             points = of["shared"]["ranks"][rank]["fractions"].values()
             shares.add_row(f"{rank} {name}", *(f"{_number(p['kept'])} / {_number(p['removed'])}" for p in points))
     yield shares
+    told = _table(
+        "rivals, class told from the order alone, an order a rank where there is one: accuracy (95 % interval)",
+        *("order", *ranks),
+    )
+    probes = {
+        name: [(of["per_rank"] or of["shared"])["ranks"][rank]["probe"] for rank in ranks]
+        for name, of in methods.items()
+    }
+    for name, found in probes.items():
+        told.add_row(name, *(_with_interval(p["accuracy"], p["interval"]) for p in found))
+    for label, key in (("length alone", "length_accuracy"), ("most frequent class", "majority_rate")):
+        told.add_row(label, *(_number(p[key]) for p in probes["seqmask"]))
+    yield told
 
 
 def _separation(of: dict[str, Any] | None) -> list[str]:

@@ -6,18 +6,21 @@ in where their evidence lies: the probe finds what could carry a leak, not that 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from seqmask.evaluation import metrics
-from seqmask.evaluation.controls import MaskSet
+from seqmask.evaluation.controls import MaskSet, top_fraction
+from seqmask.evaluation.ranking import mean_ranks
 from seqmask.evaluation.resampling import Resampling, estimate
 from seqmask.evaluation.shape import profile
 from seqmask.labels import UNKNOWN
 from seqmask.sequences.spans import Spans, lengths, runs, spread
 
+TOP = 0.2  # of a sequence's nucleotides: what an order, which has no threshold, is said to keep
 FOLDS = 5
 FEWEST = 2 * FOLDS  # sequences of a class: at least two in every fold
 PARTS = 32
@@ -73,6 +76,19 @@ def probe(held: MaskSet, reference: NDArray[np.int64], by: Resampling) -> dict[s
         "length_accuracy": float(by_length.mean()),
         "excess": estimate(right.astype(np.float64) - majority, by),
     }
+
+
+def order_as_mask(
+    scores: Sequence[NDArray[np.float32]], spans: Sequence[Spans], sequences: Sequence[str], rng: np.random.Generator
+) -> MaskSet:
+    """Orders of tokens as masks that the probe reads, alike for every attribution method, whatever its scores mean.
+
+    scores (T_i,) of n sequences, higher = more important, on spans (T_i, 2) nt. m is a token's place in the order from
+    near 0 to 1, equal scores sharing theirs; what is kept is the top TOP of the nucleotides, equal ones at random.
+    """
+    places = [(mean_ranks(values) / len(values)).astype(np.float32) for values in scores]
+    kept = [top_fraction(values, lengths(where), TOP, rng) for values, where in zip(scores, spans, strict=True)]
+    return MaskSet(places, kept, spans, sequences)
 
 
 def pool_rare(classes: NDArray[np.int64], fewest: int = FEWEST) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

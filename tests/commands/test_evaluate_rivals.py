@@ -86,7 +86,7 @@ def test_json_has_the_documented_keys(compared: tuple[Any, dict[str, Any]]) -> N
         for kind in ("shared", "per_rank"):
             if of[kind] is not None:
                 assert set(of[kind]) == documented("Its scores:")
-                assert all(set(rank) == {"fractions", "eraser"} for rank in of[kind]["ranks"].values())
+                assert all(set(rank) == {"fractions", "eraser", "probe"} for rank in of[kind]["ranks"].values())
 
 
 def test_our_row_is_that_of_the_report(compared: tuple[Any, dict[str, Any]]) -> None:

@@ -3,7 +3,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from seqmask.evaluation.controls import MaskSet
-from seqmask.evaluation.probe import FEWEST, FOLDS, features, fit_logistic, folds, pool_rare, probe
+from seqmask.evaluation.probe import FEWEST, FOLDS, TOP, features, fit_logistic, folds, order_as_mask, pool_rare, probe
 from seqmask.evaluation.resampling import Resampling
 
 BY = Resampling(1)
@@ -49,6 +49,34 @@ def test_a_mask_that_encodes_the_class_is_caught(leak):
     assert found["excess"]["mean"] == pytest.approx(found["accuracy"] - 0.5)
     assert found["excess"]["interval"][0] > 0.3
     assert found["length_accuracy"] < 0.7
+
+
+def test_an_order_as_a_mask_by_hand():
+    held = masks_of([[0.3, 0.9, 0.3, 0.8, 0.1]])
+    places = order_as_mask(held.soft, held.spans, held.sequences, np.random.default_rng(0))
+    np.testing.assert_allclose(places.soft[0], [0.5, 1.0, 0.5, 0.8, 0.2])
+    np.testing.assert_array_equal(places.kept[0], [False, True, False, False, False])
+    assert TOP == 0.2
+
+
+def test_orders_are_read_alike_whatever_their_scores_mean():
+    """A class that only the size of the scores tells is not in their order; one that their places tell is."""
+    rng = np.random.default_rng(3)
+    classes = np.arange(80) % 2
+    noise = random_masks(rng)
+    by_size = [np.float32(values * (1, 1000)[label]) for label, values in zip(classes, noise, strict=True)]
+    by_place = [
+        np.float32(values + ((np.arange(len(values)) < len(values) / 2) == label))
+        for label, values in zip(classes, noise, strict=True)
+    ]
+    spans = masks_of(noise).spans
+    sequences = masks_of(noise).sequences
+
+    def told(scores):
+        return probe(order_as_mask(scores, spans, sequences, np.random.default_rng(4)), classes, BY)["accuracy"]
+
+    assert told(by_size) == told([np.float32(values) for values in noise]) < 0.65
+    assert told(by_place) > 0.95
 
 
 def test_masks_that_know_nothing_tell_nothing():

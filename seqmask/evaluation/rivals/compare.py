@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from seqmask.evaluation import orders
+from seqmask.evaluation.probe import order_as_mask, probe
 from seqmask.evaluation.resampling import Resampling, estimate
 from seqmask.evaluation.rivals.gradients import gradient_step
 from seqmask.evaluation.rivals.names import Rival
@@ -127,14 +128,14 @@ class Comparison:
         raise ValueError(f"no such method: {rival.kind}")
 
     def judge(self, name: str, kind: str, scores: Scores) -> dict[str, Any]:
-        """What the order of scores (N, G) keeps and removes; with G = R each rank is scored under its own."""
-        known = self.scorer.model.ranks
-        by_track = [
-            orders.at_fractions(
-                self.scorer, [part[:, track] for part in scores], np.random.default_rng([self.by.seed, 101])
-            )
-            for track in range(scores[0].shape[1])
-        ]
+        """What the order of scores (N, G) keeps, removes and tells; with G = R each rank is scored under its own."""
+        known, spans = self.scorer.model.ranks, self.scorer.spans()
+        sequences = [item.record.sequence for item in self.scorer.prepared]
+        by_track, told_by = [], []
+        for track in range(scores[0].shape[1]):
+            order, rng = [part[:, track] for part in scores], np.random.default_rng([self.by.seed, 101])
+            by_track.append(orders.at_fractions(self.scorer, order, rng))
+            told_by.append(order_as_mask(order, spans, sequences, rng))
         found = [by_track[r % len(by_track)] for r in range(len(known.ranks))]
         part = self.parts[name, kind] = orders.separations(found, known.slices, self.reference)
         own = self.parts.get((OWN.name, kind), self.parts.get((OWN.name, "shared")))
@@ -145,6 +146,7 @@ class Comparison:
                 rank.name: {
                     "fractions": orders.accuracies(of, columns, self.reference[:, r], self.by),
                     "eraser": orders.eraser(self.logits[:, columns], of, columns, self.by),
+                    "probe": probe(told_by[r % len(told_by)], self.reference[:, r], self.by),
                 }
                 for r, (rank, columns, of) in enumerate(zip(known.ranks, known.slices, found, strict=True))
             },

@@ -43,7 +43,7 @@ demo: $(READY) ## mask the example reads with the model that ships and show what
 	@echo; echo "TSV, one line a sequence:"; sed -n 1,3p demo-output/reads.tsv
 	@echo; echo "What the columns mean: docs/schema.md"
 
-test: $(READY) ## all tests, on $(JOBS) processes
+test: $(READY) ## all tests, on JOBS processes (2)
 	$(BIN)/python -m pytest -n $(JOBS)
 
 lint: $(READY) ## ruff and mypy

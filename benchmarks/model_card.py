@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from card_markdown import Json, bullets, code, drawn, number, score, table, wrap
+from card_markdown import Json, bullets, code, drawn, estimate, number, score, table, wrap
 from card_reports import MASK, amplicons, evaluation, others, profile, subject
 
 from seqmask.sequences.tokenizer import tokenizer_of
@@ -327,7 +327,40 @@ def accuracy(model: Model, reports: Reports) -> list[str]:
     ]
     if settings:
         parts.append(baseline_note(settings, other_classes))
+    parts += [
+        f"By {model.ranks[0]}, accuracy (95 % interval; sequences):",
+        table(*by_group(model.classifier_report["splits"])),
+        "Accuracy of predictions of such a confidence, in brackets their share of the sequences:",
+        table(*by_confidence(model.classifier_report["splits"])),
+    ]
     return parts
+
+
+Rows = tuple[list[str], list[list[str]]]
+
+
+def by_group(splits: Json) -> Rows:
+    """Header and rows: how unlike each other the classes of the first rank are told."""
+    ranks = list(next(iter(splits.values())))
+    rows = []
+    for split, of_ranks in splits.items():
+        groups = {name: {of["class"]: of for of in rank["groups"]} for name, rank in of_ranks.items()}
+        for name in groups[ranks[0]]:
+            cells = [groups[rank].get(name) for rank in ranks]
+            shown = [f"{estimate(of['accuracy'])}; {of['scored']:,}" if of else "n/a" for of in cells]
+            rows.append([f"`{split}`", name, *shown])
+    return ["split", "of", *ranks], rows
+
+
+def by_confidence(splits: Json) -> Rows:
+    """Header and rows: what a least confidence leaves, and how much of that is right."""
+    rows = [
+        [f"`{split}`", rank, *(f"{number(of['accuracy']['mean'])} ({number(of['share'])})" for of in own["at_least"])]
+        for split, of_ranks in splits.items()
+        for rank, own in of_ranks.items()
+    ]
+    first = next(iter(next(iter(splits.values())).values()))["at_least"]
+    return ["split", "rank", *(f"{of['confidence']:g} or more" for of in first)], rows
 
 
 def baseline_note(settings: Json, other_classes: bool) -> str:

@@ -67,6 +67,8 @@ SCORED = {
     "accuracy_all": 0.844,
     "known": 90,
     "labelled": 100,
+    "groups": [{"class": "A", "scored": 1060, "accuracy": {"mean": 0.515, "interval": [0.4, 0.6]}}],
+    "at_least": [{"confidence": 0.5, "share": 0.404, "accuracy": {"mean": 0.616, "interval": [0.5, 0.7]}}],
 }
 BASELINE = {
     "settings": {"k": 5, "both_strands": True, "min_per_class": 20},
@@ -347,6 +349,14 @@ def test_accuracy_beside_the_baseline(files: dict[str, Path]) -> None:
     assert "compare *all labelled* only" not in text
 
 
+def test_accuracy_by_group_and_by_confidence(files: dict[str, Path]) -> None:
+    text = make(files)
+    both = ["0.515 (0.400-0.600); 1,060"] * 2
+    assert ["`test`", "A", *both] in cells(text, "`test`", "A")
+    assert ["`test`", "genus", "0.616 (0.404)"] in cells(text, "`test`", "genus")
+    assert "| split | rank | 0.5 or more |" in text
+
+
 def test_baseline_of_other_classes_is_called_so(files: dict[str, Path]) -> None:
     other = json.loads(files["baseline"].read_text())
     other["scores"][0]["known"] = 80
@@ -357,9 +367,8 @@ def test_baseline_of_other_classes_is_called_so(files: dict[str, Path]) -> None:
 
 def test_without_baseline_there_is_no_column_for_it(files: dict[str, Path]) -> None:
     text = make(files)
-    assert cells(text, "`test`", "domain") == [
-        ["`test`", "domain", "0.911 (0.871-0.951)", "0.822", "0.533", "0.031 (0.017)", "90 of 100", "0.844"],
-    ]
+    row = ["`test`", "domain", "0.911 (0.871-0.951)", "0.822", "0.533", "0.031 (0.017)", "90 of 100", "0.844"]
+    assert cells(text, "`test`", "domain")[0] == row
     assert "k-mers:" not in text
 
 

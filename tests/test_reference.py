@@ -33,3 +33,10 @@ def test_every_command_has_a_section_and_an_example(reference: ModuleType) -> No
     for command in app.registered_commands:
         section = page.partition(f"### seqmask {command.name}\n")[2].partition("\n### ")[0]
         assert re.search(rf"^    [^\n]*seqmask {command.name}\b", section, re.MULTILINE), command.name
+
+
+def test_every_decision_is_listed() -> None:
+    listed = (DOCS / "decisions" / "README.md").read_text().partition("\n## Records\n")[2]
+    for path in sorted((DOCS / "decisions").glob("0*.md")):
+        number, title = path.read_text().splitlines()[0].removeprefix("# ").split(": ", 1)
+        assert f"- [{number}]({path.name}): {title}\n" in listed

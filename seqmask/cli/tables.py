@@ -31,6 +31,7 @@ def print_report(report: dict[str, Any]) -> None:
         _headline(report),
         _controls(report, soft=False),
         _macro(report),
+        *([_sure(report)] if any(rank["confidence"] for _, rank in _scored(report)) else []),
         _fractions(report),
         _order(report),
         _leakage(report),
@@ -143,6 +144,17 @@ def _macro(report: dict[str, Any]) -> Table:
             NOTHING if sure is None else f"{sure['mean']:.3f}",
             NOTHING if sure is None else _with_interval(sure["ece"], sure["interval"], ".2f"),
         )
+    return table
+
+
+def _sure(report: dict[str, Any]) -> Table:
+    """What a least confidence leaves, and how much of that is right."""
+    least = [of["confidence"] for _, rank in _scored(report) for of in rank["confidence"]["at_least"]]
+    columns = [f"{value:g} or more" for value in dict.fromkeys(least)]
+    table = _table("accuracy of predictions of such a confidence (share of the sequences)", "rank", *columns)
+    for name, rank in _scored(report):
+        cells = rank["confidence"]["at_least"]
+        table.add_row(name, *(f"{_number(of['accuracy']['mean'])} ({_number(of['share'])})" for of in cells))
     return table
 
 

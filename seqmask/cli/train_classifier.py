@@ -43,7 +43,9 @@ def train_classifier(
     vocabulary: Annotated[
         int, typer.Option(min=9, help="Ids of BPE tokens, at most.", rich_help_panel="Model")
     ] = DEFAULTS.vocabulary,
-    k: Annotated[int, typer.Option("-k", "--kmer", min=1, max=8, rich_help_panel="Model")] = DEFAULTS.k,
+    k: Annotated[
+        int, typer.Option("-k", "--kmer", min=1, max=8, help="nt of a k-mer.", rich_help_panel="Model")
+    ] = DEFAULTS.k,
     stride: Annotated[int, typer.Option(min=1, help="nt between k-mers.", rich_help_panel="Model")] = DEFAULTS.stride,
     crossing: Annotated[
         bool,
@@ -101,13 +103,19 @@ def train_classifier(
     bag_epochs: Annotated[
         float, typer.Option(min=0, help="Epochs of the bag-of-k-mers start; 0 = none.", rich_help_panel="Training")
     ] = DEFAULTS.bag_epochs,
-    steps: Annotated[int, typer.Option(min=0, rich_help_panel="Training")] = DEFAULTS.steps,
+    steps: Annotated[
+        int, typer.Option(min=0, help="Batches of the transformer, after the bag start.", rich_help_panel="Training")
+    ] = DEFAULTS.steps,
     batch_tokens: Annotated[
         int, typer.Option(min=256, help="Tokens a batch, padding included.", rich_help_panel="Training")
     ] = DEFAULTS.batch_tokens,
-    learning_rate: Annotated[float, typer.Option(rich_help_panel="Training")] = DEFAULTS.learning_rate,
-    bag_learning_rate: Annotated[float, typer.Option(rich_help_panel="Training")] = DEFAULTS.bag_learning_rate,
-    weight_decay: Annotated[float, typer.Option(rich_help_panel="Training")] = DEFAULTS.weight_decay,
+    learning_rate: Annotated[
+        float, typer.Option(help="Highest one, of the transformer.", rich_help_panel="Training")
+    ] = DEFAULTS.learning_rate,
+    bag_learning_rate: Annotated[
+        float, typer.Option(help="Highest one, of the bag start.", rich_help_panel="Training")
+    ] = DEFAULTS.bag_learning_rate,
+    weight_decay: Annotated[float, typer.Option(help="Of AdamW.", rich_help_panel="Training")] = DEFAULTS.weight_decay,
     label_smoothing: Annotated[
         float,
         typer.Option(min=0, max=0.5, help="Share of each target spread over all classes.", rich_help_panel="Training"),
@@ -122,7 +130,9 @@ def train_classifier(
     masked_share: Annotated[
         float, typer.Option(min=0, max=1, help="Share of randomly masked batches.", rich_help_panel="Training")
     ] = DEFAULTS.masked_share,
-    checkpoint_minutes: Annotated[float, typer.Option(rich_help_panel="Training")] = DEFAULTS.checkpoint_minutes,
+    checkpoint_minutes: Annotated[
+        float, typer.Option(help="At most this much is lost when a run is stopped.", rich_help_panel="Training")
+    ] = DEFAULTS.checkpoint_minutes,
     device: Device = DEFAULTS.compute.device,
     precision: Precision = DEFAULTS.compute.precision,
     threads: Threads = DEFAULTS.compute.threads,

@@ -87,14 +87,22 @@ def train_explainer(
             rich_help_panel="Objective",
         ),
     ] = DEFAULTS.necessity_kind,
-    area_weight: Annotated[float, typer.Option(rich_help_panel="Objective")] = DEFAULTS.area_weight,
-    necessity_weight: Annotated[float, typer.Option(rich_help_panel="Objective")] = DEFAULTS.necessity_weight,
-    variation_weight: Annotated[float, typer.Option(rich_help_panel="Objective")] = DEFAULTS.variation_weight,
-    bounds_weight: Annotated[float, typer.Option(rich_help_panel="Objective")] = DEFAULTS.bounds_weight,
+    area_weight: Annotated[
+        float, typer.Option(help="Of the kept area, or of what exceeds its budget.", rich_help_panel="Objective")
+    ] = DEFAULTS.area_weight,
+    necessity_weight: Annotated[
+        float, typer.Option(help="Of what the rest still tells.", rich_help_panel="Objective")
+    ] = DEFAULTS.necessity_weight,
+    variation_weight: Annotated[
+        float, typer.Option(help="Of changes between neighbouring tokens.", rich_help_panel="Objective")
+    ] = DEFAULTS.variation_weight,
+    bounds_weight: Annotated[
+        float, typer.Option(help="Of areas outside 5 to 30 %.", rich_help_panel="Objective")
+    ] = DEFAULTS.bounds_weight,
     soft: Annotated[
         bool, typer.Option("--soft", help="Soft products instead of sampled masks.", rich_help_panel="Objective")
     ] = False,
-    steps: Annotated[int, typer.Option(min=1, rich_help_panel="Training")] = DEFAULTS.steps,
+    steps: Annotated[int, typer.Option(min=1, help="Batches.", rich_help_panel="Training")] = DEFAULTS.steps,
     effects_share: Annotated[
         float,
         typer.Option(
@@ -107,17 +115,29 @@ def train_explainer(
     effect_tokens: Annotated[
         int, typer.Option(min=2, help="Tokens a crop whose effects are measured.", rich_help_panel="Training")
     ] = DEFAULTS.effect_tokens,
-    validations: Annotated[int, typer.Option(min=1, rich_help_panel="Training")] = DEFAULTS.validations,
-    batch_tokens: Annotated[int, typer.Option(min=256, rich_help_panel="Training")] = DEFAULTS.batch_tokens,
-    learning_rate: Annotated[float, typer.Option(rich_help_panel="Training")] = DEFAULTS.learning_rate,
-    weight_decay: Annotated[float, typer.Option(rich_help_panel="Training")] = DEFAULTS.weight_decay,
-    min_crop: Annotated[int, typer.Option(min=8, rich_help_panel="Training")] = DEFAULTS.min_crop,
-    validation_limit: Annotated[int, typer.Option(min=1, rich_help_panel="Training")] = DEFAULTS.validation_limit,
+    validations: Annotated[
+        int, typer.Option(min=1, help="Candidates scored on val, beside the start.", rich_help_panel="Training")
+    ] = DEFAULTS.validations,
+    batch_tokens: Annotated[
+        int, typer.Option(min=256, help="Tokens a batch, padding included.", rich_help_panel="Training")
+    ] = DEFAULTS.batch_tokens,
+    learning_rate: Annotated[
+        float, typer.Option(help="Highest one.", rich_help_panel="Training")
+    ] = DEFAULTS.learning_rate,
+    weight_decay: Annotated[float, typer.Option(help="Of AdamW.", rich_help_panel="Training")] = DEFAULTS.weight_decay,
+    min_crop: Annotated[
+        int, typer.Option(min=8, help="Shortest random crop, nt.", rich_help_panel="Training")
+    ] = DEFAULTS.min_crop,
+    validation_limit: Annotated[
+        int, typer.Option(min=1, help="Sequences of val that score a candidate.", rich_help_panel="Training")
+    ] = DEFAULTS.validation_limit,
     min_agreement: Annotated[
         float,
         typer.Option(min=0, max=1, help="Share of accuracy that the threshold keeps.", rich_help_panel="Training"),
     ] = DEFAULTS.min_agreement,
-    checkpoint_minutes: Annotated[float, typer.Option(rich_help_panel="Training")] = DEFAULTS.checkpoint_minutes,
+    checkpoint_minutes: Annotated[
+        float, typer.Option(help="At most this much is lost when a run is stopped.", rich_help_panel="Training")
+    ] = DEFAULTS.checkpoint_minutes,
     device: Device = DEFAULTS.compute.device,
     precision: Precision = DEFAULTS.compute.precision,
     threads: Threads = DEFAULTS.compute.threads,

@@ -21,6 +21,8 @@ from seqmask.evaluation.resampling import (
 )
 from seqmask.labels import UNKNOWN
 
+CONFIDENCES = (0.3, 0.5, 0.7, 0.9)  # at which `by_confidence` looks
+
 Logits = NDArray[np.float32]
 Classes = NDArray[np.int64]
 
@@ -97,4 +99,20 @@ def confidence(full: Logits, reference: Classes, by: Resampling) -> dict[str, An
         "ece": metrics.expected_calibration_error(sure, right),
         "ece_by_chance": metrics.calibration_by_chance(sure),
         "interval": list(calibration_interval(sure, right, by.of(known))),
+        "at_least": by_confidence(sure, right, by.of(known)),
     }
+
+
+def by_confidence(sure: NDArray[np.floating], right: NDArray[np.bool_], by: Resampling) -> list[dict[str, Any]]:
+    """What a least confidence would leave, and how much of that is right: risk and coverage (El-Yaniv & Wiener 2010).
+
+    sure (n,) confidences, right (n,) bool; for each of CONFIDENCES `confidence`, `share` of the n that are at least so
+    sure, and the accuracy among them, an estimate (NaN where there are none).
+    """
+    found = []
+    for least in CONFIDENCES:
+        kept = sure >= least
+        share = float(kept.mean()) if kept.size else np.nan
+        accuracy = estimate(right[kept].astype(np.float64), by.of(kept))
+        found.append({"confidence": least, "share": share, "accuracy": accuracy})
+    return found

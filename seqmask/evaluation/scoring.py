@@ -18,6 +18,7 @@ from seqmask.evaluation.metrics import (
     softmax,
 )
 from seqmask.evaluation.resampling import Resampling, bootstrap_interval
+from seqmask.evaluation.scores import by_confidence, groups
 from seqmask.inference.engine import Engine
 from seqmask.inference.explain import Prepared, classify, pools, predictions, prepare, window_masks
 from seqmask.models.checkpoint import ClassifierModel
@@ -124,7 +125,8 @@ def classifier_report(
     by: Resampling,
 ) -> dict[str, Any]:
     """Per rank: accuracy with its interval and expected calibration error over the sequences whose class the classifier
-    knows, accuracy over all labelled ones, majority rate. by: how the records are resampled.
+    knows, accuracy by class of the first rank (`groups`) and by confidence (`at_least`), accuracy over all labelled
+    ones, majority rate. by: how the records are resampled.
 
     `accuracy_all` counts a sequence of a class without enough training sequences, or without a token, as wrong.
     """
@@ -133,20 +135,24 @@ def classifier_report(
     logits = scorer.logits()
     guessed[scorer.rows] = scorer.classes(logits)
     truth = np.stack([model.ranks.encode(dict(row)) for row in rows])
+    read, first = truth[scorer.rows], model.ranks.ranks[0]
     report = {}
     for i, rank in enumerate(model.ranks.ranks):
         labelled = np.array([bool(row.get(rank.name)) for row in rows])
-        known = truth[scorer.rows, i] >= 0
-        sure = softmax(logits[known, model.ranks.slices[i]]).max(axis=1)
+        known, own = read[:, i] >= 0, logits[:, model.ranks.slices[i]]
+        sure = softmax(own[known]).max(axis=1)
         learned = truth[:, i] >= 0
         correct = (guessed[:, i] == truth[:, i]) & learned
+        of_known, of_read = correct[scorer.rows][known], by.of(scorer.rows)
         report[rank.name] = {
             "accuracy": accuracy(guessed[:, i], truth[:, i]),
             "interval": list(bootstrap_interval(correct[learned].astype(np.float64), by.of(learned))),
             "balanced_accuracy": balanced_accuracy(guessed[:, i], truth[:, i]),
             "majority_rate": majority_rate(truth[:, i]),
-            "ece": expected_calibration_error(sure, correct[scorer.rows][known]),
+            "ece": expected_calibration_error(sure, of_known),
             "ece_by_chance": calibration_by_chance(sure),
+            "at_least": by_confidence(sure, of_known, of_read.of(known)),
+            "groups": groups({"accuracy": own}, read[:, i], read[:, 0], first.classes, of_read),
             "accuracy_all": float(correct[labelled].mean()) if labelled.any() else float("nan"),
             "known": int(learned.sum()),
             "labelled": int(labelled.sum()),

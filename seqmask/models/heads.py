@@ -54,7 +54,7 @@ class LineageHeads(Heads):
 
     A lineage's energy is the sum of what its classes' own heads say, and of a number of its own. The logit of a class
     is the log of the sum over its lineages of exp(energy), so coarse ranks are told by everything that tells the fine
-    ones apart, and ranks seldom contradict each other (docs/decisions/0026).
+    ones apart, and ranks contradict each other less often (docs/decisions/0026).
 
     lineages (N, R) int64: the class of each rank, -1 where a lineage has none there; every class is in one.
     """

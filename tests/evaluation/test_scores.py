@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from seqmask.evaluation import metrics, scores
-from seqmask.evaluation.resampling import Resampling, bootstrap_interval
+from seqmask.evaluation.resampling import Resampling, bootstrap_interval, estimate
 
 BY = Resampling(1)
 
@@ -69,6 +69,23 @@ def test_confidence_by_hand():
     assert found["ece"] == pytest.approx(p - 4 / 6, rel=1e-6)
     assert found["ece_by_chance"] == pytest.approx(np.sqrt(2 / np.pi * p * (1 - p) / 6), rel=1e-6)
     assert found["interval"][0] <= found["ece"] <= found["interval"][1]
+
+
+def test_accuracy_by_confidence_by_hand():
+    sure = np.array([0.2, 0.5, 0.6, 0.95, 0.9])
+    right = np.array([True, False, True, True, True])
+    by = Resampling(1, np.array([0, 0, 1, 2, 3]))
+    found = {of["confidence"]: of for of in scores.by_confidence(sure, right, by)}
+    assert {c: (of["share"], of["accuracy"]["mean"]) for c, of in found.items()} == {
+        0.3: (0.8, 0.75),
+        0.5: (0.8, 0.75),
+        0.7: (0.4, 1.0),
+        0.9: (0.4, 1.0),
+    }
+    assert found[0.9]["accuracy"]["interval"] == [1.0, 1.0]
+    assert found[0.3]["accuracy"] == estimate(np.array([0.0, 1, 1, 1]), Resampling(1, np.array([0, 1, 2, 3])))
+    none = scores.by_confidence(np.zeros(0), np.zeros(0, bool), by.of(np.zeros(0, np.int64)))
+    assert np.isnan([none[0]["share"], none[0]["accuracy"]["mean"]]).all()
 
 
 def test_groups_by_hand():

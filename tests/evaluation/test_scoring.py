@@ -33,3 +33,7 @@ def test_report_of_a_classifier_by_hand(make_scorer):
     assert found["interval"] == list(expected)
     sure = np.exp(2) / (np.exp(2) + 1)
     assert found["ece"] == pytest.approx(sure - 2 / 3)  # of the three that were read
+    assert [(of["share"], of["accuracy"]["mean"]) for of in found["at_least"]][1:3] == [(1.0, pytest.approx(2 / 3))] * 2
+    assert found["at_least"][3]["share"] == 0
+    kinds = {of["class"]: (of["scored"], of["accuracy"]["mean"]) for of in found["groups"]}
+    assert kinds == {"one": (2, 0.5), "other": (1, 1.0)}

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator
 from card_markdown import Json, between, bullets, drawn, estimate, number, score, table, wrap
 
 MASK = "seqmask"
+FEWEST = 10  # sequences of a kind of annotation that the card shows; the report has all
 
 
 def subject(report: Json) -> str:
@@ -106,7 +107,8 @@ def tables(report: Json, ranks: Json) -> Iterator[str]:
     yield "ERASER (mean over top shares), comprehensiveness (high is good) / sufficiency (low is good):"
     yield eraser(ranks)
     if report["annotations"]:
-        yield f"Importance inside annotations over that outside, {report['annotations']['sequences']} sequences:"
+        of = f"{report['annotations']['sequences']} sequences, kinds of at least {FEWEST} of them"
+        yield f"Importance inside annotations over that outside, {of}:"
         yield enrichment(report["annotations"]["tracks"])
     yield "Soft masks, accuracy masked / inverse; without the constant mask beside them they say nothing:"
     yield controls(ranks, soft=True)
@@ -214,8 +216,9 @@ def enrichment(tracks: Json) -> str:
     rows = []
     for name, kinds in tracks.items():
         for kind, of in kinds.items():
-            figures = [estimate(of[key]) for key in ("ratio", "kept_ratio")] if of["sequences"] else ["n/a"] * 2
-            rows.append([name, kind, str(of["sequences"]), *figures])
+            if of["sequences"] >= FEWEST:
+                figures = [estimate(of[key]) for key in ("ratio", "kept_ratio")]
+                rows.append([name, kind, str(of["sequences"]), *figures])
     return table(["mask", "inside", "sequences", "importance", "kept"], rows)
 
 

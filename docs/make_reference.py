@@ -36,7 +36,7 @@ Options can come from four places. The first one that names an option wins:
 4. the defaults.
 
 The file has a table for each command; its keys are the long names of the options, and of the arguments in the tables
-below. Flags are true or false; one that is true in the file is taken back on the command line by its `--no-` form, where
+below. Flags are true or false; one that is true in the file is taken back on the command line by its `--no-` form, if
 it has one. A key that is no option is an error.
 
 ```toml
@@ -82,9 +82,9 @@ threads or devices agree to about 1e-5, and with the same ones they agree in eve
 ## Reports
 
 `mask --json-report FILE` writes one JSON object: `tool`, versions, command, model with digests, parameters, device,
-counts of records by status and by class of each rank and, with `--check`, of verdicts, nucleotides (`nucleotides` in all,
-`covered` by tokens, `kept` by the mask), seconds and records per second. If the name ends in `_mqc.json` it is one row
-of a table for [MultiQC](https://docs.seqera.io/multiqc/custom_content), named after the file: `sample1_mqc.json` is
+counts of records by status and by class of each rank and, with `--check`, of verdicts, nucleotides (`nucleotides` in
+all, `covered` by tokens, `kept` by the mask), seconds and records per second. If the name ends in `_mqc.json` it is one
+row of a table for [MultiQC](https://docs.seqera.io/multiqc/custom_content), named after the file: `sample1_mqc.json` is
 sample1.
 """
 

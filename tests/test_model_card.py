@@ -224,7 +224,13 @@ def report() -> Json:
         "rivals": None,
         "annotations": {
             "sequences": 12,
-            "tracks": {"all": {"CDS": inside(1.25), "tRNA": {"sequences": 0, "whole": 3}}},
+            "tracks": {
+                "all": {
+                    "CDS": inside(1.25),
+                    "tRNA": {"sequences": 0, "whole": 3},
+                    "rep": {**inside(2.5), "sequences": 9},
+                }
+            },
         },
         "mask": {
             "area": spread,

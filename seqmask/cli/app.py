@@ -5,13 +5,13 @@ Nor are annotations kept as text, as elsewhere: typer would evaluate hundreds of
 """
 
 import logging
-import signal
+import os
+import sys
 from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
-from seqmask.cli.common import terminated
 from seqmask.cli.convert import convert
 from seqmask.cli.evaluate import evaluate
 from seqmask.cli.group import Group
@@ -63,6 +63,7 @@ for _panel, _functions in PANELS.items():
 
 def main() -> None:
     """Entry point of the command `seqmask`."""
+    if sys.stderr is None:  # closed by `2>&-`: nothing can be said, and all else goes on
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     logging.captureWarnings(True)
-    signal.signal(signal.SIGTERM, terminated)
     app()

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import fields
@@ -12,7 +13,7 @@ import typer
 
 from seqmask.cli import settings
 from seqmask.config import Compute
-from seqmask.errors import SeqmaskError
+from seqmask.errors import SeqmaskError, UsageError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -71,6 +72,7 @@ Threads = Annotated[
         "-t",
         "--threads",
         min=0,
+        max=1024,
         help="CPU threads; 0 = all.",
         rich_help_panel=COMPUTING,
         envvar="SEQMASK_THREADS",
@@ -78,7 +80,9 @@ Threads = Annotated[
 ]
 Seed = Annotated[
     int,
-    typer.Option(min=0, help="Seed of everything random.", rich_help_panel=COMPUTING, envvar="SEQMASK_SEED"),
+    typer.Option(
+        min=0, max=2**63 - 1, help="Seed of everything random.", rich_help_panel=COMPUTING, envvar="SEQMASK_SEED"
+    ),
 ]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Errors only on stderr.", rich_help_panel=COMMON)]
 Verbose = Annotated[int, typer.Option("-v", "--verbose", count=True, help="More on stderr.", rich_help_panel=COMMON)]
@@ -133,6 +137,27 @@ def build(kind: type[Options], given: Mapping[str, Any], **computed: Any) -> Opt
     return kind(**_named(kind, values))
 
 
+def apart(log_file: Path | None, options: Any) -> Path | None:
+    """The log file, which is appended to; UsageError where it is a file that the options name for something else."""
+    named = [value for of in fields(options) for value in _paths(getattr(options, of.name))]
+    if log_file is not None and any(_same(log_file, path) for path in named):
+        raise UsageError(f"--log-file {log_file} is an input or output of this run; give it a name of its own")
+    return log_file
+
+
+def _paths(value: Any) -> list[str]:
+    if isinstance(value, (list, tuple)):
+        return [path for item in value for path in _paths(item)]
+    return [str(value)] if isinstance(value, (str, Path)) else []
+
+
+def _same(one: Path, other: str) -> bool:
+    try:
+        return one.absolute() == Path(other).absolute() or os.path.samefile(one, other)
+    except (OSError, ValueError):  # one of them is not there
+        return False
+
+
 def _named(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
     return {field.name: values[field.name] for field in fields(kind) if field.name in values}
 
@@ -147,7 +172,11 @@ def terminated(*_: object) -> None:
 
 
 def call(run: Callable[[], T]) -> T:
-    """Run a command; an expected error is one line on stderr and its exit code, a bug a traceback, logged too."""
+    """Run a command; an expected error is one line on stderr and its exit code, a bug a traceback, logged too.
+
+    Only in here SIGTERM is an exception: before, there is nothing to tidy up, and it may fall into an import.
+    """
+    before = signal.signal(signal.SIGTERM, terminated)
     try:
         return run()
     except SeqmaskError as error:
@@ -167,6 +196,8 @@ def call(run: Callable[[], T]) -> T:
     except Exception:
         said.exception("a bug in seqmask")
         raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _failed(message: str, code: int) -> typer.Exit:

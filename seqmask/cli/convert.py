@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from seqmask.cli.common import Config, Force, LogFile, Quiet, build, call
+from seqmask.cli.common import Config, Force, LogFile, Quiet, apart, build, call
 from seqmask.config import ConvertOptions
 
 # The defaults that --help shows are those of `config`, their only home.
@@ -79,6 +79,6 @@ def convert(
         from seqmask.commands.convert import convert as command
         from seqmask.terminal import Terminal
 
-        command(options, Terminal(quiet, log_file=log_file).say)
+        command(options, Terminal(quiet, log_file=apart(log_file, options)).say)
 
     call(run)

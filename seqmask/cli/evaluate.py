@@ -17,6 +17,7 @@ from seqmask.cli.common import (
     Seed,
     Threads,
     Verbose,
+    apart,
     build,
     call,
 )
@@ -102,7 +103,7 @@ def evaluate(
         from seqmask.commands.evaluate import evaluate as command
         from seqmask.terminal import Reporter, Terminal
 
-        terminal = Terminal(quiet, verbose, log_file)
+        terminal = Terminal(quiet, verbose, apart(log_file, options))
         with Reporter(terminal) as reporter:
             report = command(options, terminal.say, reporter.progress)
         if str(json) != "-":  # one kind of data on stdout

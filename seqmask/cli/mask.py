@@ -17,6 +17,7 @@ from seqmask.cli.common import (
     Seed,
     Threads,
     Verbose,
+    apart,
     build,
     call,
 )
@@ -151,8 +152,10 @@ def mask(
     named = {"fasta": fasta, "bed": bed, "tsv": tsv, "hdf5": hdf5}
     besides = {}
     if prefix is not None:
+        if not prefix or prefix.endswith("/"):
+            raise typer.BadParameter(f"{prefix!r} is no prefix of file names; such as out/reads", param_hint="--output")
         named = {kind: path or f"{prefix}.{SUFFIXES[kind]}" for kind, path in named.items()}
-        besides = {f"{prefix}.config.toml": effective(ctx).encode()}
+        besides = {f"{prefix}.config.toml": effective(ctx).encode(errors="surrogateescape")}
     if not any(named.values()):
         named["fasta"] = "-"
     reads = [] if infile_list and not reads else inputs(reads)
@@ -162,7 +165,7 @@ def mask(
         from seqmask.commands.mask import mask as command
         from seqmask.terminal import Reporter, Terminal
 
-        terminal = Terminal(quiet, verbose, log_file)
+        terminal = Terminal(quiet, verbose, apart(log_file, options))
         with Reporter(terminal) as reporter:
             command(options, terminal.say, reporter.records)
 

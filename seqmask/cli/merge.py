@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from seqmask.cli.common import Config, Force, LogFile, Quiet, build, call
+from seqmask.cli.common import Config, Force, LogFile, Quiet, apart, build, call
 from seqmask.config import MergeOptions
 
 
@@ -32,6 +32,6 @@ def merge(
         from seqmask.commands.merge import merge as command
         from seqmask.terminal import Terminal
 
-        command(options, Terminal(quiet, log_file=log_file).say)
+        command(options, Terminal(quiet, log_file=apart(log_file, options)).say)
 
     call(run)

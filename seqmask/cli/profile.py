@@ -17,6 +17,7 @@ from seqmask.cli.common import (
     Seed,
     Threads,
     Verbose,
+    apart,
     build,
     call,
 )
@@ -75,7 +76,7 @@ def profile(
         from seqmask.commands.profile import profile as command
         from seqmask.terminal import Reporter, Terminal
 
-        terminal = Terminal(quiet, verbose, log_file)
+        terminal = Terminal(quiet, verbose, apart(log_file, options))
         with Reporter(terminal) as reporter:
             report = command(options, terminal.say, reporter.records)
         for rank, kinds in (report["regions"] or {}).items():

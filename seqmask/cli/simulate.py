@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from seqmask.cli.common import Config, Force, LogFile, Quiet, Seed, build, call
+from seqmask.cli.common import Config, Force, LogFile, Quiet, Seed, apart, build, call
 from seqmask.config import TASK_NAMES, SimulateOptions
 
 # The defaults that --help shows are those of `config`, their only home.
@@ -97,6 +97,6 @@ def simulate(
             sources=tuple(background or ()),
             ranks=(coarse.strip(), fine.strip()),
         )
-        command(options, Terminal(quiet, log_file=log_file).say)
+        command(options, Terminal(quiet, log_file=apart(log_file, options)).say)
 
     call(run)

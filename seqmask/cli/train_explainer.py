@@ -17,6 +17,7 @@ from seqmask.cli.common import (
     Threads,
     TrainSequences,
     Verbose,
+    apart,
     build,
     call,
 )
@@ -161,7 +162,7 @@ def train_explainer(
         from seqmask.commands.train_explainer import train_explainer as command
         from seqmask.terminal import Reporter, Terminal
 
-        terminal = Terminal(quiet, verbose, log_file)
+        terminal = Terminal(quiet, verbose, apart(log_file, options))
         with Reporter(terminal) as reporter:
             report = command(options, reporter.progress, terminal.say)
         if report:  # of several processes the first one has it

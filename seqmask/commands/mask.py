@@ -19,6 +19,7 @@ from seqmask.commands.report import mask_report, small_files
 from seqmask.commands.resuming import decisive, kept, recovery
 from seqmask.commands.target import by_rank, named_classes
 from seqmask.config import Compute, MaskOptions
+from seqmask.errors import UsageError
 from seqmask.inference.device import describe, options_of, token_budget
 from seqmask.inference.engine import Engine
 from seqmask.inference.explain import explain_pool, pooled
@@ -28,7 +29,7 @@ from seqmask.labels import UNKNOWN
 from seqmask.models.bert import Bert
 from seqmask.models.bundled import resolve
 from seqmask.models.checkpoint import Model, load_model
-from seqmask.results.journal import complete
+from seqmask.results.journal import complete, stopped
 from seqmask.results.predictions import VERDICTS
 from seqmask.results.writer import Outputs, Paths, Style
 from seqmask.sequences.explanations import Explanations, Status
@@ -108,11 +109,13 @@ def mask(options: MaskOptions, say: Callable[[str], None], report: Callable[[Tal
         return Tally()
     reads = [*options.reads, *listed(options.infile_list)]
     listing = [options.infile_list] if options.infile_list else []
-    paths.check(options.force, extras=small_files(options), resume=options.resume, inputs=[*reads, *listing])
+    extras = [*small_files(options), *(paths.beside().values() if options.shard else ())]
+    paths.check(options.force, extras=extras, resume=options.resume, inputs=[*reads, *listing])
+    left = stopped(next(iter(paths.given().values()))) if options.resume else 0
     check_inputs(reads)
     part = part_of(options.shard, reads) if options.shard else None
     directory = resolve(options.model)
-    model, engine = load(directory, options.compute)
+    model, engine = load(directory, options.compute, options.overlap)
     if engine.device.type == "cuda":
         ready(model, engine)
     tau = model.threshold if options.threshold is None else options.threshold
@@ -143,7 +146,7 @@ def mask(options: MaskOptions, say: Callable[[str], None], report: Callable[[Tal
         shard=shard,
         recovery=recovery(paths, options, run),
     )
-    with outputs, kept(outputs, say):
+    with outputs, kept(outputs, left, say):
         meter = Meter(reads)
         numbered = portion(meter.counted(read(reads, meter.opened)), shard, outputs.resumed)
         tally.share = share_of(meter, shard, outputs.resumed.records)
@@ -205,10 +208,13 @@ def remarks(outputs: Outputs, ranks: Sequence[str], min_confidence: float) -> It
         )
 
 
-def load(directory: Any, compute: Compute) -> tuple[Model, Engine]:
-    """A model on its device, and the engine that runs it."""
+def load(directory: Any, compute: Compute, overlap: int = 0) -> tuple[Model, Engine]:
+    """A model on its device, and the engine that runs it. UsageError where its windows can not share so many nt."""
     device, precision = options_of(compute)
     model = load_model(directory)
+    longest = model.classifier.tokenizer.max_length(model.classifier.network.max_tokens)
+    if overlap >= longest:
+        raise UsageError(f"--overlap {overlap}: windows of this model have {longest} nt; give less than that")
     model.classifier.network.to(device)
     model.explainer.to(device)
     return model, Engine(device, precision, token_budget(device, model.classifier.network.config), compute.batch_size)

@@ -9,6 +9,7 @@ from typing import Any
 from seqmask.errors import InputError, UsageError
 from seqmask.inference.explain import grouped
 from seqmask.models.checkpoint import ClassifierModel
+from seqmask.results.files import is_straight
 from seqmask.results.journal import Checkpoint
 from seqmask.results.shard import Shard, bounds, parse
 from seqmask.sequences.digest import chained
@@ -20,8 +21,11 @@ from seqmask.sequences.source import STDIN
 def part_of(text: str, reads: Sequence[str]) -> tuple[int, int]:
     """I and N of `--shard I/N`. Raises UsageError for what is no shard, and for input that cannot be read twice."""
     number, of = parse(text)
-    if STDIN in reads:
-        raise UsageError("--shard reads its input twice, to count it first: name files instead of standard input")
+    for path in reads:
+        if path == STDIN or is_straight(path):
+            raise UsageError(
+                f"--shard reads its input twice, to count it first: name files, not {path}, which is a pipe"
+            )
     return number, of
 
 
@@ -51,8 +55,23 @@ def portion(records: Iterator[Record], shard: Shard | None, done: Checkpoint) ->
     what the stopped run has done is not what is there.
     """
     start, stop = (shard.start, shard.stop) if shard else (0, None)
-    left = _after(islice(records, start, stop), done)
+    part = islice(records, start, stop)
+    left = _after(_whole(part, shard) if shard else part, done)
     return enumerate(checked(left), start + done.records)
+
+
+def _whole(records: Iterator[Record], shard: Shard) -> Iterator[Record]:
+    """The records of a shard; InputError at their end if these are not as many as were counted."""
+    left, path = shard.stop - shard.start, STDIN
+    for record in records:
+        left, path = left - 1, record.path
+        yield record
+    if left:
+        raise InputError(
+            path,
+            f"{left} records fewer than were counted for shard {shard.name}",
+            remedy="the input has changed meanwhile: mask all shards again",
+        )
 
 
 def _after(records: Iterator[Record], done: Checkpoint) -> Iterator[Record]:
@@ -74,8 +93,15 @@ def share_of(meter: Meter, shard: Shard | None, skipped: int) -> Callable[[int],
     if shard is not None:
         return lambda records: records / max(shard.stop - shard.start - skipped, 1)
 
+    before: float | None = None
+
     def share(records: int) -> float | None:
-        before, now = meter.share(skipped), meter.share(skipped + records)
+        nonlocal before
+        if not records:
+            return 0.0
+        if before is None:
+            before = meter.share(skipped)  # once: the meter forgets what lies behind
+        now = meter.share(skipped + records)
         return None if before is None or now is None or before == 1 else (now - before) / (1 - before)
 
     return share

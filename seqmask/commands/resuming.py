@@ -36,10 +36,12 @@ def recovery(paths: Paths, options: MaskOptions, run: dict[str, Any]) -> Recover
 
 
 @contextlib.contextmanager
-def kept(outputs: Outputs, say: Callable[[str], None]) -> Iterator[None]:
-    """Say what a stopped run leaves, and whence a resumed one goes on."""
+def kept(outputs: Outputs, left: int, say: Callable[[str], None]) -> Iterator[None]:
+    """Say what a stopped run leaves, and whence a resumed one goes on. left: records that the one before had noted."""
     if outputs.resumed.records:
         say(f"going on after {outputs.resumed.records} records")
+    elif left:
+        say(f"of {left} records of the stopped run not all is there (a compressed output was cut off): starting over")
     try:
         yield
     except BaseException:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import bz2
 import contextlib
+import errno
+import fcntl
 import gzip
 import lzma
 import os
@@ -17,7 +19,7 @@ from typing import BinaryIO, Protocol, cast
 
 from xopen import xopen
 
-from seqmask.errors import InputError, UsageError
+from seqmask.errors import InputError, SeqmaskError, UsageError
 from seqmask.results.accelerated import crc32
 
 STDOUT = "-"
@@ -172,6 +174,15 @@ class Target:
             self.discard()
 
 
+def hold(file: BinaryIO, path: str | Path) -> None:
+    """Lock an open file until it is closed; SeqmaskError if another run has it. A file system may have no locks."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            raise SeqmaskError(f"another run is writing the same outputs (it holds {path})") from error
+
+
 class Sink:
     """The open end of a `Target`: `write` bytes, then `close`. Closing stdout only flushes it.
 
@@ -179,7 +190,7 @@ class Sink:
     """
 
     def __init__(self, target: Target, kept: int = 0) -> None:
-        self.written, self._plain, self._crc = kept, not _format(target.path), 0
+        self.written, self._plain, self._crc, self._path = kept, not _format(target.path), 0, target.path
         with contextlib.ExitStack() as layers:
             if kept:
                 self._handle, self._crc = _go_on(target, kept, layers)
@@ -192,8 +203,9 @@ class Sink:
         self.written += len(data)
         self._crc = crc32(data, self._crc)
         rest = memoryview(data)
-        while rest:  # with PYTHONUNBUFFERED, stdout is a raw file, which may take only a part and says nothing
-            rest = rest[self._handle.write(rest) :]
+        with self._named():
+            while rest:  # with PYTHONUNBUFFERED, stdout is a raw file, which may take only a part and says nothing
+                rest = rest[self._handle.write(rest) :]
 
     @property
     def digest(self) -> str:
@@ -203,11 +215,23 @@ class Sink:
     def flush(self) -> None:
         """Hand what was written to the system, so that it outlives this process; a compressor is left in peace."""
         if self._plain:
-            self._handle.flush()
+            with self._named():
+                self._handle.flush()
 
     def close(self) -> None:
         """Finish the compressed stream, flush, close. May be called again."""
-        self._layers.close()
+        with self._named():
+            self._layers.close()
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        """An error of a full disk knows no file; here it gets the output's name."""
+        try:
+            yield
+        except OSError as error:
+            if error.filename is None and not isinstance(error, BrokenPipeError):
+                error.filename = self._path
+            raise
 
 
 def prefixes(target: Target, sizes: Iterable[int]) -> dict[int, str]:
@@ -249,6 +273,7 @@ def _go_on(target: Target, kept: int, layers: contextlib.ExitStack) -> tuple[Bin
     plain = not _format(target.path)
     anew = target.working.with_name(target.working.name + ".anew")
     raw = cast(BinaryIO, layers.enter_context(target.working.open("r+b") if plain else anew.open("wb")))
+    hold(raw, target.working)
     handle = _compressor(raw, target.path, layers)
     left, crc = kept, 0
     for block in _blocks(target):
@@ -277,7 +302,12 @@ def _open_raw(target: Target, layers: contextlib.ExitStack) -> BinaryIO:
     if descriptor is not None:
         # A copy of the descriptor keeps its position and append mode; opening /dev/fd/N anew would truncate a file
         return layers.enter_context(os.fdopen(os.dup(descriptor), "wb"))
-    return layers.enter_context(open(target.working, "wb"))
+    if target.straight:
+        return layers.enter_context(open(target.working, "wb"))
+    file = layers.enter_context(target.working.open("ab"))  # nothing of another run's is cut before it is held
+    hold(file, target.working)
+    file.truncate(0)
+    return file
 
 
 def _format(path: str) -> str:

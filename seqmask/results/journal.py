@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -13,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from seqmask.errors import SeqmaskError, UsageError
-from seqmask.results.files import Target, is_straight
+from seqmask.results.files import Target, hold, is_straight
 
 FORMAT: Final = "seqmask-journal"
 
@@ -43,12 +41,10 @@ class Journal:
         self.path = path
         self._file = open(path, "a+b")  # noqa: SIM115 - closed by `close`
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                self._file.close()
-                raise SeqmaskError(f"another run is writing the same outputs (it holds {path})") from error
-            # A file system without locks: go on without
+            hold(self._file, path)
+        except SeqmaskError:
+            self._file.close()
+            raise
 
     @staticmethod
     def beside(output: str | Path) -> Path:
@@ -98,7 +94,7 @@ class Journal:
         self._file.close()
 
     def _add(self, entry: Mapping[str, Any]) -> None:
-        self._file.write(json.dumps(entry, ensure_ascii=False).encode() + b"\n")
+        self._file.write(json.dumps(entry).encode() + b"\n")
         self._file.flush()
 
     def _lines(self) -> list[bytes]:

@@ -142,8 +142,8 @@ class Outputs:
         self._digest, self._when = self._saved.digest, time.monotonic()
         try:
             for kind, target in self._outputs.items():
-                self._targets.append(target)
                 self._open_hdf5(target) if kind == HDF5 else self._open_text(kind, target)
+                self._targets.append(target)  # not before: what another run holds is not ours to remove
         except BaseException:
             self.abort()
             raise

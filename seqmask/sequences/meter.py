@@ -21,6 +21,7 @@ class Meter:
 
     def __init__(self, paths: Sequence[str]) -> None:
         self._sizes = [_size(path) for path in paths]
+        self._known = None not in self._sizes and any(self._sizes)  # a pipe has no size, and can not say where it is
         self._before, self._files = 0, 0  # bytes and number of the files that were opened before the present one
         self._raw: BinaryIO | None = None
         self._marks: deque[tuple[int, int]] = deque([(0, 0)])  # records, bytes
@@ -35,15 +36,15 @@ class Meter:
     def counted(self, records: Iterable[Record]) -> Iterator[Record]:
         """The records, remembering how far the files are read."""
         for number, record in enumerate(records):
-            if number % EVERY == 0 and self._raw is not None and not self._raw.closed:
+            if self._known and number % EVERY == 0 and self._raw is not None and not self._raw.closed:
                 self._marks.append((number, self._before + self._raw.tell()))
             yield record
 
     def share(self, records: int) -> float | None:
         """Of all bytes, the share that was read before the last of so many records; never falling."""
-        total = sum(size or 0 for size in self._sizes)
-        if None in self._sizes or not total:
+        if not self._known:
             return None
+        total = sum(size or 0 for size in self._sizes)
         while len(self._marks) > 1 and self._marks[1][0] <= records:
             self._marks.popleft()
         return min(self._marks[0][1] / total, 1.0)

@@ -167,7 +167,8 @@ def _header(path: str, header: bytes, line: int) -> tuple[str, str]:
 
 def _not_a_header(path: str, text: bytes, line: int, expected: str) -> InputError:
     shown = text[:30].decode("ascii", errors="backslashreplace")
-    found = f"{shown!r}" if shown.isprintable() and text.isascii() else f"binary data ({text[:8]!r})"
+    readable = text.isascii() and shown.replace("\t", " ").isprintable()  # BED, GFF, SAM: text, with tabs
+    found = f"{shown!r}" if readable else f"binary data ({text[:8]!r})"
     return InputError(path, found, expected=expected, remedy="is it a sequence file?", line=line)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
 import io
+import lzma
 import os
 import re
 import sys
@@ -25,6 +27,8 @@ STDIN = "-"
 BLOCK = 1 << 16  # bytes that are read at a time; what is made of them stays in the processor's cache
 
 _MAGIC = {b"\x1f\x8b": "gz", b"BZh": "bz2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zst"}
+_MAGIC |= {bytes([0x50 + i, 0x2A, 0x4D, 0x18]): "zst" for i in range(16)}  # a skippable frame: pzstd begins with one
+_DECOMPRESSORS = {"bz2": bz2.BZ2Decompressor, "xz": lzma.LZMADecompressor}
 _MAGIC_LENGTH = max(map(len, _MAGIC))
 
 
@@ -66,6 +70,8 @@ def open_source(path: str, stack: ExitStack, watch: Callable[[BinaryIO], None] =
     source = io.BufferedReader(_Guarded(path, raw, head), BLOCK)
     for magic, kind in _MAGIC.items():
         if head.startswith(magic):
+            if kind in _DECOMPRESSORS:
+                return io.BufferedReader(_Guarded(path, cast(BinaryIO, _Streams(source, _DECOMPRESSORS[kind]))), BLOCK)
             # threads=0: no helper process, so errors are raised here and a closed generator leaves nothing behind
             opened = stack.enter_context(xopen(cast(BinaryIO, source), "rb", threads=0, format=kind))
             return io.BufferedReader(_Guarded(path, opened), BLOCK)
@@ -109,6 +115,34 @@ class _Guarded(io.RawIOBase):
         self._head = self._head[len(taken) :]
         view[: len(taken)] = taken
         return len(taken)
+
+
+class _Streams:
+    """bz2 or xz, one stream after the other, decompressed.
+
+    Python's own readers take a later stream that is damaged for trailing data, and end there without a word.
+    """
+
+    def __init__(self, source: Source, decompressor: Callable[[], bz2.BZ2Decompressor | lzma.LZMADecompressor]) -> None:
+        self._source, self._new, self._stream, self._rest = source, decompressor, decompressor(), b""
+
+    def read(self, size: int) -> bytes:
+        """Up to so many bytes, none at the end. Raises EOFError where a stream ends too early, OSError or LZMAError."""
+        while True:
+            if self._stream.eof:
+                self._rest = (self._stream.unused_data or self._source.read1(BLOCK)).lstrip(b"\0")  # xz may be padded
+                while not self._rest and (more := self._source.read1(BLOCK)):
+                    self._rest = more.lstrip(b"\0")
+                if not self._rest:
+                    return b""
+                self._stream = self._new()
+            elif self._stream.needs_input and not self._rest:
+                self._rest = self._source.read1(BLOCK)
+                if not self._rest:
+                    raise EOFError
+            taken, self._rest = self._rest, b""
+            if data := self._stream.decompress(taken, size):
+                return data
 
 
 class FastqLines(io.RawIOBase):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -30,6 +31,7 @@ INPUTS: dict[str, tuple[bytes | None, str]] = {
     "letters": (b">r\nACGTACGTXX\n", r"in, line 1: 'X' in record 'r'"),
     "truncated": (gzip.compress(b">r\n" + bytes(b"ACGT"[i * i % 4] for i in range(9999)))[:-20], r"in: .*truncated"),
     "fastq": (b"@r\nACGTACGT\n+\nIII\n", r"in, line \d: .*qualit"),
+    "bed": (b"chr1\t10\t20\n", r"in, line 1: 'chr1\\t10\\t20'; expected '>'"),
     "bam": (gzip.compress(b"BAM\x01", mtime=0), r"in: a BAM file.*samtools fasta"),
 }
 
@@ -265,3 +267,28 @@ def test_a_full_disk_is_one_line(
     monkeypatch.setattr(table, "write", full)
     check(run("mask", "-q", few, "-m", tiny_model, "-o", tmp_path / "x"), 1, r"x\.tsv: No space left on device")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_the_command_line_cannot_mean(run: Run, few: Path, tiny_model: Path, tmp_path: Path) -> None:
+    """And nothing is written."""
+    reads = tmp_path / "reads.fasta"
+    shutil.copy(few, reads)
+    before = reads.read_bytes()
+    for options, pattern in (
+        (("-o", f"{tmp_path}/"), r"is no prefix of file names"),
+        (("-o", ""), r"'' is no prefix of file names"),
+        (("--tsv", tmp_path / "a.tsv", "--log-file", reads), r"reads\.fasta is an input or output of this run"),
+        (("--tsv", tmp_path / "a.tsv", "--log-file", tmp_path / "a.tsv"), r"a\.tsv is an input or output of this run"),
+        (("--tsv", tmp_path / "a.tsv", "--overlap", 10**6), r"--overlap 1000000: windows of this model have \d+ nt"),
+        (("--tsv", tmp_path / "a.tsv", "-t", 10**5), r"--threads"),
+        (("--tsv", tmp_path / "a.tsv", "--seed", 2**63), r"--seed"),
+    ):
+        check(run("mask", "-q", reads, "-m", tiny_model, *options), 2, pattern)
+        assert [path.name for path in tmp_path.iterdir()] == ["reads.fasta"], options
+        assert reads.read_bytes() == before
+
+
+def test_names_need_not_be_utf8(run: Run, few: Path, tiny_model: Path, tmp_path: Path) -> None:
+    name = os.fsdecode(os.fsencode(tmp_path) + b"/x\xe9.tsv")
+    assert run("mask", "-q", few, "-m", tiny_model, "--tsv", name).code == 0
+    assert [os.fsencode(path.name) for path in tmp_path.iterdir()] == [b"x\xe9.tsv"]

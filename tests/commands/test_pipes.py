@@ -192,3 +192,24 @@ def test_the_example_pipeline(shell: Shell, peer: Peer, tiny_model: Path, reads:
     sections = done.stdout.split("== ")
     assert len(sections) == script.count('echo "== ') + 1
     assert all(section.count("\n") >= 2 for section in sections[2:]), "every step but the first prints something"
+
+
+def test_named_pipes_are_read_and_not_sharded(shell: Shell) -> None:
+    """A pipe can be read once: a shard, which counts its input first, would find nothing behind it."""
+    script = """
+        seqmask mask -q <(cat "$FEW") -m "$TINY" --tsv - > substituted.tsv
+        mkfifo fifo; cat "$FEW" > fifo &
+        seqmask mask -q fifo -m "$TINY" --tsv - > fifo.tsv
+        seqmask mask -q /dev/stdin -m "$TINY" --tsv - < <(cat "$FEW") > stdin.tsv
+        seqmask mask -q "$FEW" -m "$TINY" --tsv - > plain.tsv
+        for name in substituted fifo stdin; do cmp plain.tsv "$name.tsv"; done
+        if seqmask mask -q <(cat "$FEW") -m "$TINY" --shard 1/2 -o s; then exit 9; else echo "code $?"; fi
+    """
+    done = shell(script)
+    assert done.stdout == "code 2\n"
+    assert "--shard reads its input twice" in done.stderr
+
+
+def test_closed_stderr_stops_nothing(shell: Shell) -> None:
+    done = shell('seqmask mask "$FEW" -m "$TINY" --tsv o.tsv 2>&-; wc -l < o.tsv')
+    assert done.stdout.strip() == "13"

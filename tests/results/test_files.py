@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from xopen import xopen
 
-from seqmask.errors import InputError, UsageError
+from seqmask.errors import InputError, SeqmaskError, UsageError
 from seqmask.results.files import Target, check_targets, is_straight
 
 
@@ -234,3 +234,25 @@ def test_a_reader_that_has_gone_is_a_broken_pipe(tmp_path: Path) -> None:
             sink.close()
         with contextlib.suppress(BrokenPipeError):
             sink.close()
+
+
+def test_an_output_that_another_run_writes_is_left_alone(tmp_path: Path) -> None:
+    target = Target(tmp_path / "a.tsv", resumable=True)
+    first = target.open()
+    first.write(b"one\n")
+    with pytest.raises(SeqmaskError, match="another run is writing the same outputs"):
+        Target(tmp_path / "a.tsv", resumable=True).open()
+    first.close()
+    assert target.working.read_bytes() == b"one\n"
+    Target(tmp_path / "a.tsv", resumable=True).open().close()
+    assert target.working.read_bytes() == b""
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+def test_a_full_disk_is_told_with_the_name_of_the_output() -> None:
+    sink = Target("/dev/full").open()
+    with pytest.raises(OSError, match="No space left") as error:
+        sink.write(b"x" * 100_000)
+    assert error.value.filename == "/dev/full"
+    with contextlib.suppress(OSError):
+        sink.close()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from seqmask.commands.portion import share_of
 from seqmask.sequences import meter
 from seqmask.sequences.meter import Meter
 from seqmask.sequences.records import read
@@ -53,3 +54,21 @@ def test_a_pipe_has_no_end(tmp_path: Path) -> None:
     assert Meter(["/dev/null"]).share(0) is None
     (tmp_path / "empty").write_text("")
     assert Meter([str(tmp_path / "empty")]).share(0) is None
+
+
+def test_the_share_of_what_is_left_of_a_run(tmp_path: Path) -> None:
+    """Asked again and again, as progress is: true each time, also where a stopped run had done a part."""
+    (tmp_path / "a").write_text("".join(f">{i:04d}\n{'ACGT' * 100}\n" for i in range(1000)))
+    for skipped in (0, 400):
+        found = Meter([str(tmp_path / "a")])
+        share = share_of(found, None, skipped)
+        assert share(0) == 0, "nothing is read yet"
+        shares = {}
+        for number, _ in enumerate(found.counted(read([tmp_path / "a"], found.opened))):
+            done = number - skipped
+            if done > 0 and done % 100 == 0:
+                shares[done] = share(done)
+        assert set(shares) == set(range(100, 1000 - skipped, 100))
+        for done, seen in shares.items():
+            assert seen == pytest.approx(done / (1000 - skipped), abs=0.2), "a block is read at once"
+        assert sorted(shares.values()) == list(shares.values())

@@ -572,3 +572,26 @@ def test_all_records_are_checked_however_long() -> None:
         marred[bad] = Record(f"r{bad}", f"r{bad}", texts[bad] + "J")
         with pytest.raises(InputError, match=f"'J' in record 'r{bad}'"):
             list(checked(iter(marred)))
+
+
+@pytest.mark.parametrize("kind", [".gz", ".bz2", ".xz", ".zst"])
+def test_a_damaged_later_stream_is_no_end(write, kind):
+    """Python's bz2 and xz readers would end there without a word, and lose all that follows."""
+    one = write(FASTA, "one", kind).read_bytes()
+    broken = bytearray(one)
+    broken[{".gz": 2, ".bz2": 4, ".xz": 8, ".zst": 4}[kind]] ^= 0x55
+    records, error = everything(write(one + bytes(broken) + one, "two"))
+    assert error is not None
+    assert names(records) in ([], ["s1"])  # the second is not known to be whole
+
+
+def test_xz_may_be_padded(write):
+    one = write(FASTA, "one", ".xz").read_bytes()
+    assert names(read([write(one + bytes(8) + one + bytes(4), "two")])) == ["s1", "s2", "s1", "s2"]
+
+
+def test_zstandard_behind_a_skippable_frame(write):
+    """As pzstd writes it."""
+    one = write(FASTA, "one", ".zst").read_bytes()
+    frame = b"\x50\x2a\x4d\x18" + (4).to_bytes(4, "little") + b"abcd"
+    assert names(read([write(frame + one + frame + one, "two")])) == ["s1", "s2", "s1", "s2"]

@@ -106,7 +106,7 @@ def evaluate(
         terminal = Terminal(quiet, verbose, apart(log_file, options))
         with Reporter(terminal) as reporter:
             report = command(options, terminal.say, reporter.progress)
-        if str(json) != "-":  # one kind of data on stdout
+        if str(json) not in ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"):  # one kind of data on stdout
             print_report(report)
         if strict and report["red_flags"]:
             raise SeqmaskError(f"--strict: {len(report['red_flags'])} red flags")

@@ -97,6 +97,10 @@ def simulate(
             sources=tuple(background or ()),
             ranks=(coarse.strip(), fine.strip()),
         )
+        if not options.output or str(options.output).endswith("/"):
+            raise typer.BadParameter(f"{str(options.output)!r} is no prefix of file names", param_hint="--output")
+        if taken := {"id", "split"} & set(options.ranks):
+            raise typer.BadParameter(f"{taken.pop()} is a column of the label table already", param_hint="--ranks")
         command(options, Terminal(quiet, log_file=apart(log_file, options)).say)
 
     call(run)

@@ -102,7 +102,10 @@ def train_classifier(
         typer.Option(min=0, max=1, help="Share of crops as long as a window allows.", rich_help_panel="Training"),
     ] = DEFAULTS.whole_share,
     bag_epochs: Annotated[
-        float, typer.Option(min=0, help="Epochs of the bag-of-k-mers start; 0 = none.", rich_help_panel="Training")
+        float,
+        typer.Option(
+            min=0, max=10_000, help="Epochs of the bag-of-k-mers start; 0 = none.", rich_help_panel="Training"
+        ),
     ] = DEFAULTS.bag_epochs,
     steps: Annotated[
         int, typer.Option(min=0, help="Batches of the transformer, after the bag start.", rich_help_panel="Training")
@@ -111,12 +114,14 @@ def train_classifier(
         int, typer.Option(min=256, help="Tokens a batch, padding included.", rich_help_panel="Training")
     ] = DEFAULTS.batch_tokens,
     learning_rate: Annotated[
-        float, typer.Option(help="Highest one, of the transformer.", rich_help_panel="Training")
+        float, typer.Option(min=0, max=10, help="Highest one, of the transformer.", rich_help_panel="Training")
     ] = DEFAULTS.learning_rate,
     bag_learning_rate: Annotated[
-        float, typer.Option(help="Highest one, of the bag start.", rich_help_panel="Training")
+        float, typer.Option(min=0, max=10, help="Highest one, of the bag start.", rich_help_panel="Training")
     ] = DEFAULTS.bag_learning_rate,
-    weight_decay: Annotated[float, typer.Option(help="Of AdamW.", rich_help_panel="Training")] = DEFAULTS.weight_decay,
+    weight_decay: Annotated[
+        float, typer.Option(min=0, max=10, help="Of AdamW.", rich_help_panel="Training")
+    ] = DEFAULTS.weight_decay,
     label_smoothing: Annotated[
         float,
         typer.Option(min=0, max=0.5, help="Share of each target spread over all classes.", rich_help_panel="Training"),
@@ -175,7 +180,7 @@ def train_classifier(
 
 def names(text: str) -> tuple[str, ...]:
     """The words of a comma-separated list; a usage error where there is none."""
-    found = tuple(name.strip() for name in text.split(",") if name.strip())
+    found = tuple(name.strip().casefold() for name in text.split(",") if name.strip())  # as columns of a table are
     if not found:
         raise typer.BadParameter("no rank given")
     return found

@@ -72,7 +72,7 @@ def train_explainer(
         ),
     ] = DEFAULTS.form,
     target_area: Annotated[
-        float, typer.Option(min=0.01, max=1, help="Expected share of kept nucleotides.", rich_help_panel="Objective")
+        float, typer.Option(min=0.01, max=0.99, help="Expected share of kept nucleotides.", rich_help_panel="Objective")
     ] = DEFAULTS.target_area,
     sufficiency_bound: Annotated[
         float, typer.Option("--sufficiency", min=0, help="Constrained: at most, nats.", rich_help_panel="Objective")
@@ -123,9 +123,11 @@ def train_explainer(
         int, typer.Option(min=256, help="Tokens a batch, padding included.", rich_help_panel="Training")
     ] = DEFAULTS.batch_tokens,
     learning_rate: Annotated[
-        float, typer.Option(help="Highest one.", rich_help_panel="Training")
+        float, typer.Option(min=0, max=10, help="Highest one.", rich_help_panel="Training")
     ] = DEFAULTS.learning_rate,
-    weight_decay: Annotated[float, typer.Option(help="Of AdamW.", rich_help_panel="Training")] = DEFAULTS.weight_decay,
+    weight_decay: Annotated[
+        float, typer.Option(min=0, max=10, help="Of AdamW.", rich_help_panel="Training")
+    ] = DEFAULTS.weight_decay,
     min_crop: Annotated[
         int, typer.Option(min=8, help="Shortest random crop, nt.", rich_help_panel="Training")
     ] = DEFAULTS.min_crop,

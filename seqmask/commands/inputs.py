@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from seqmask.errors import InputError, UsageError
 from seqmask.evaluation.resampling import Resampling
 from seqmask.labels import LabelTable, Ranks, read_labels
-from seqmask.results.files import refuse_option
+from seqmask.models.storage import file_sha256
+from seqmask.results.files import is_straight, refuse_option
 from seqmask.sequences.records import Record, check_nucleotides, read
-from seqmask.sequences.source import STDIN
+from seqmask.sequences.source import STDIN, check_readable
 from seqmask.training.dataset import CropLaw
 from seqmask.training.processes import is_main
 
@@ -46,6 +47,7 @@ class Labelled:
         """
         if self.table is None or named == "none":
             return None
+        named = named and named.casefold()  # as the columns of a table are
         if named is None:
             return SPECIES if self.table.has(SPECIES) and any(self.table.column(SPECIES)) else None
         if not any(self.table.column(named)):
@@ -76,7 +78,7 @@ def read_labelled(
     table = None
     if labels is not None:
         table = read_labels(labels)
-        there = [rank for rank in ranks if table.has(rank)]
+        there = [rank for rank in ranks if table.has(rank) and any(table.column(rank))]
         table.require(there if any_rank and there else ranks)
     splits: dict[str, list[Record]] = {}
     missing = []
@@ -85,7 +87,7 @@ def read_labelled(
         if table is not None and record.name not in table:
             missing.append(record.name)
             continue
-        split = (table.split(record.name) if table else "") or "train"
+        split = table.split(record.name) if table and table.has_splits else "train"
         if len(record.sequence) >= shortest or split != "train":
             splits.setdefault(split, []).append(record)
     if table is not None:
@@ -103,7 +105,7 @@ def of_split(labelled: Labelled, split: str | None, sources: Sequence[Path | str
                 f"no column `split`, so no sequences of split {split!r}",
                 remedy="add the column, or leave out --split",
             )
-        there = ", ".join(sorted(labelled.splits))
+        there = ", ".join(sorted(filter(None, labelled.splits)))
         raise InputError(
             ", ".join(map(str, sources)),
             "no sequences" + (f" of split {split!r}" if split else ""),
@@ -139,11 +141,35 @@ def listed(path: str | None) -> list[str]:
 
 
 def training_records(labelled: Labelled, source: str) -> list[Record]:
-    """The split `train`; an error when it is empty."""
+    """The split `train`; an error when it is empty, or where a table with splits leaves that of a sequence open."""
+    if nameless := labelled.splits.get(""):
+        shown = ", ".join(repr(record.name) for record in nameless[:5]) + (", ..." if len(nameless) > 5 else "")
+        raise InputError(
+            source,
+            f"no `split` for {len(nameless)} sequences: {shown}",
+            expected="train, val or another name (none, NA, unknown and the like count as empty)",
+            remedy="name one, or take them out: what is not said to be for training is not trained on",
+        )
     records = labelled.splits.get("train", [])
     if not records:
-        raise InputError(source, "no training sequences", expected="rows whose `split` is `train`, or no such column")
+        there = f", only of {', '.join(sorted(labelled.splits))}" if labelled.splits else ""
+        raise InputError(
+            source, f"no training sequences{there}", expected="rows whose `split` is `train`, or no such column"
+        )
     return records
+
+
+def digests(paths: Iterable[Path]) -> dict[str, str]:
+    """SHA-256 of the files of a training by name, before any work; UsageError for what can be read only once."""
+    found = {}
+    for path in paths:
+        if str(path) == STDIN or is_straight(path):
+            raise UsageError(
+                f"{path} is a pipe: training notes the digests of its files and may be resumed; name files"
+            )
+        check_readable(str(path))
+        found[path.name] = file_sha256(path)
+    return found
 
 
 def prepare_output(directory: Path, force: bool, resume: bool) -> None:

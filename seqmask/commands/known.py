@@ -50,7 +50,7 @@ def read_known(
         "intervals": sum(len(items) for items in intervals.by_chrom.values()),
         "chroms": len(intervals.by_chrom),
         "unknown_chroms": unknown,
-        "not_scored_chroms": len(intervals.by_chrom) - unknown - len(found),
+        "not_scored_chroms": len(intervals.by_chrom) - unknown - len({record.name for record in found}),
     }
     if not found:
         elsewhere = ", all of other splits" if counts["not_scored_chroms"] else ""
@@ -80,12 +80,13 @@ def score_known(
     threshold: float,
     draws: Callable[[Sequence[Record]], Resampling],
 ) -> dict[str, Any]:
-    """The keys `truth` and `annotations` of the report, null where there is no such file. scorer: how records are read.
+    """The keys `truth` and `annotations` of the report, null where there is no such file, or none of its
+    sequences has a token. scorer: how records are read.
 
     Without labels the classifier's own predictions count as right. draws: how records are resampled.
     """
     result: dict[str, Any] = {"truth": None, "annotations": None}
-    if truth is not None:
+    if truth is not None and scorer.like(truth.records).prepared:
         held = scorer.like(truth.records)
         records = [item.record for item in held.prepared]
         known = labelled.encode(records, model.classifier.ranks)
@@ -93,7 +94,7 @@ def score_known(
         masks = held.masks(model.explainer)
         figures = truth_report(held, masks, reference, truths_of(held, truth.intervals), threshold, draws(records))
         result["truth"] = {**truth.counts, **figures}
-    if annotations is not None:
+    if annotations is not None and scorer.like(annotations.records).prepared:
         held = scorer.like(annotations.records)
         by = draws([item.record for item in held.prepared])
         figures = annotation_report(held, held.masks(model.explainer), annotations.intervals, threshold, by)

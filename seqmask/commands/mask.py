@@ -213,8 +213,8 @@ def load(directory: Any, compute: Compute, overlap: int = 0) -> tuple[Model, Eng
     device, precision = options_of(compute)
     model = load_model(directory)
     longest = model.classifier.tokenizer.max_length(model.classifier.network.max_tokens)
-    if overlap >= longest:
-        raise UsageError(f"--overlap {overlap}: windows of this model have {longest} nt; give less than that")
+    if overlap > longest:
+        raise UsageError(f"--overlap {overlap}: windows of this model have {longest} nt; give less")
     model.classifier.network.to(device)
     model.explainer.to(device)
     return model, Engine(device, precision, token_budget(device, model.classifier.network.config), compute.batch_size)

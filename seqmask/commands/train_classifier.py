@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from seqmask.commands.inputs import (
     CHECKPOINTS,
     Labelled,
     crop_law,
+    digests,
     one_of,
     prepare_output,
     read_labelled,
@@ -26,13 +28,14 @@ from seqmask.errors import UsageError
 from seqmask.evaluation.scoring import Scorer, classifier_report
 from seqmask.inference.device import autocast, describe, options_of
 from seqmask.inference.engine import Engine
-from seqmask.labels import Ranks, fit_ranks, nested_share
+from seqmask.labels import ALIASES, Ranks, fit_ranks, nested_share
 from seqmask.models.checkpoint import ClassifierModel, round_to_half, save_classifier
 from seqmask.models.classifier import Classifier
 from seqmask.models.encoders import SIZES, configuration
 from seqmask.models.operators import OPERATORS
-from seqmask.models.storage import file_sha256, write_json
+from seqmask.models.storage import write_json
 from seqmask.progress import Report
+from seqmask.results.table import COLUMNS
 from seqmask.sequences.bpe import BpeTokenizer
 from seqmask.sequences.tokenizer import KINDS, Tokenizer
 from seqmask.sequences.tokens import KmerTokenizer
@@ -49,6 +52,7 @@ from seqmask.version import version
 Say = Callable[[str], None]
 
 NESTED = 0.95  # share of the labels that a taxonomy puts under one class each; the rest are homonyms and mistakes
+TAKEN = {*COLUMNS, "split", "inconsistent"}  # names that label tables and outputs use for something else
 CALIBRATION_LIMIT = 4000  # sequences of `val` that temperatures are fitted on
 
 
@@ -64,9 +68,13 @@ def train_classifier(options: ClassifierOptions, report: Report, say: Say) -> di
     crossing = options.k if by_kmers and options.crossing and options.k == options.stride > 1 else 0
     if options.canonical and not crossing:
         raise UsageError("--canonical is of crossing k-mers: it needs --stride = --kmer > 1, and no --no-crossing")
+    if by_kmers and options.stride > options.k:
+        raise UsageError(f"--stride {options.stride}: expected at most --kmer {options.k}, or nucleotides are not read")
     tokenizer: Tokenizer = KmerTokenizer(options.k, options.stride)
     if by_kmers:
         crop_law(options.min_crop, tokenizer.max_length(options.max_tokens))  # refused before anything is written
+    check_ranks(options.ranks)
+    data = digests([*map(Path, options.sequences), options.labels])
     prepare_output(options.output, options.force, options.resume)
     device, precision = first_ones(options_of(options.compute))
     say(f"device {describe(device)}, precision {precision}, seed {options.seed}")
@@ -92,6 +100,8 @@ def train_classifier(options: ClassifierOptions, report: Report, say: Say) -> di
             else "has no column `split`"
         )
         say(f"{options.labels} {why}: all labelled sequences are trained on and nothing is held out to be scored")
+    for only in (rank for rank in ranks.ranks if len(rank.classes) == 1):
+        say(f"{only.name}: one class ({only.classes[0]}), so there is nothing to tell apart")
     say(f"{len(train)} training sequences; classes: " + ", ".join(f"{r.name} {len(r.classes)}" for r in ranks.ranks))
 
     config = configuration(
@@ -105,7 +115,7 @@ def train_classifier(options: ClassifierOptions, report: Report, say: Say) -> di
     )
     network = Classifier(config, ranks.sizes, options.operator).to(device)
     of_bag, checkpoints = (
-        Checkpoints(options.output / name, options.checkpoint_minutes, options.resume, fingerprint(options))
+        Checkpoints(options.output / name, options.checkpoint_minutes, options.resume, fingerprint(options, data))
         for name in CHECKPOINTS
     )
     if options.bag_epochs > 0 and not checkpoints.waiting:
@@ -133,7 +143,7 @@ def train_classifier(options: ClassifierOptions, report: Report, say: Say) -> di
     if not is_main():
         return {}
     with finishing("classifier"):
-        result = finish(Trained(network, tokenizer, ranks, labelled, corpus.targets), options, history, say)
+        result = finish(Trained(network, tokenizer, ranks, labelled, corpus.targets), options, data, history, say)
     for stored in (checkpoints, of_bag):
         stored.remove()
     return result
@@ -160,8 +170,10 @@ class Trained:
         return scorer.logits(), self.labelled.encode([item.record for item in scorer.prepared], self.ranks)
 
 
-def finish(trained: Trained, options: ClassifierOptions, history: list[dict[str, float]], say: Say) -> dict[str, Any]:
-    """Join, calibrate, balance, store and score what was trained: the report."""
+def finish(
+    trained: Trained, options: ClassifierOptions, data: dict[str, str], history: list[dict[str, float]], say: Say
+) -> dict[str, Any]:
+    """Join, calibrate, balance, store and score what was trained: the report. data: digests of the files."""
     network, tokenizer, ranks, labelled = trained.network, trained.tokenizer, trained.ranks, trained.labelled
     round_to_half(network)
     network.eval()
@@ -174,7 +186,7 @@ def finish(trained: Trained, options: ClassifierOptions, history: list[dict[str,
     settings = {
         "seqmask_version": version(),
         "options": to_json(options),
-        "data_sha256": {path.name: file_sha256(path) for path in [*options.sequences, options.labels]},
+        "data_sha256": data,
         "lineages": joined,
         "temperatures": settled,
     }
@@ -249,10 +261,20 @@ def join_ranks(trained: Trained, seed: int, say: Say) -> dict[str, Any]:
     return {"count": len(joint.lineages), "weights": weights, "absent": absent, "prior": joint.prior}
 
 
-def fingerprint(options: Any) -> dict[str, Any]:
-    """The options that a resumed run must share with the run that wrote the checkpoint."""
+def check_ranks(names: Sequence[str]) -> None:
+    """UsageError for ranks that no file could hold: one twice, under an alias too, or a name with another meaning."""
+    for i, name in enumerate(names):
+        before = {*names[:i], *(ALIASES[other] for other in names[:i] if other in ALIASES)}
+        if name in before:
+            raise UsageError(f"--ranks: {name} comes twice (superkingdom and domain are one)")
+        if "/" in name or name in TAKEN:
+            raise UsageError(f"--ranks {name}: rename the column, outputs have no place for a rank of that name")
+
+
+def fingerprint(options: Any, data: dict[str, str]) -> dict[str, Any]:
+    """What a resumed run must share with the run that wrote the checkpoint. data: digests of the files."""
     free = {"compute", "output", "resume", "force", "checkpoint_minutes"}
-    return {key: value for key, value in to_json(options).items() if key not in free}
+    return {key: value for key, value in to_json(options).items() if key not in free} | {"data_sha256": data}
 
 
 def splits_report(model: ClassifierModel, labelled: Labelled, engine: Engine, seed: int) -> dict[str, Any]:

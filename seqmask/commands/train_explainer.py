@@ -15,7 +15,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seqmask.commands.inputs import crop_law, one_of, prepare_output, read_labelled, thin, training_records
+from seqmask.commands.inputs import (
+    crop_law,
+    digests,
+    one_of,
+    prepare_output,
+    read_labelled,
+    thin,
+    training_records,
+)
 from seqmask.commands.panels import training_panels
 from seqmask.commands.train_classifier import fingerprint
 from seqmask.config import ExplainerOptions, to_json
@@ -35,7 +43,7 @@ from seqmask.models.checkpoint import (
 from seqmask.models.explainer import CENTRE, Explainer
 from seqmask.models.operators import OPERATORS
 from seqmask.models.selftest import check_operator
-from seqmask.models.storage import file_sha256, write_json
+from seqmask.models.storage import write_json
 from seqmask.progress import Report
 from seqmask.results.curves import draw
 from seqmask.sequences.records import Record
@@ -131,6 +139,7 @@ def train_explainer(options: ExplainerOptions, report: Report, say: Callable[[st
     one_of("--operator", options.operator, ("", *OPERATORS))
     if options.target == "true" and options.labels is None:
         raise UsageError("--target true needs --labels")
+    data = digests([*map(Path, options.sequences), *([options.labels] if options.labels else [])])
     prepare_output(options.output, options.force, options.resume)
     device, precision = first_ones(options_of(options.compute))
     model = load_classifier(options.classifier)
@@ -160,7 +169,7 @@ def train_explainer(options: ExplainerOptions, report: Report, say: Callable[[st
         options.output / "checkpoint.safetensors",
         options.checkpoint_minutes,
         options.resume,
-        fingerprint(options) | {"classifier_sha256": model.sha256},
+        fingerprint(options, data) | {"classifier_sha256": model.sha256},
         validation,
     )
     if parts := two_parts(steps, options.effects_share):
@@ -193,7 +202,7 @@ def train_explainer(options: ExplainerOptions, report: Report, say: Callable[[st
     if not is_main():
         return {}
     with finishing("explainer"):
-        return finish(explainer, model, operator, validation, options, history, say)
+        return finish(explainer, model, operator, validation, options, data, history, say)
 
 
 def objective_of(
@@ -235,6 +244,12 @@ def validation_of(
 ) -> Validation:
     """What chooses among Explainers. truth (n, R): true classes of the records; the classifier's own count without."""
     scorer = Scorer.of(val, model, Engine(device), operator, frames=options.frames)
+    if not scorer.prepared:
+        raise InputError(
+            options.sequences[0],
+            "no validation sequence that can be read",
+            expected="some with a token's length of bases",
+        )
     own = scorer.classes(scorer.logits())
     reference = own if truth is None else truth[scorer.rows]
     unlabelled: NDArray[np.bool_] = np.all(reference < 0, axis=0)
@@ -254,7 +269,10 @@ def corpora(
     shortest = model.tokenizer.shortest
     labelled = read_labelled(options.sequences, options.labels, model.ranks.names, shortest, any_rank=True)
     rng = np.random.default_rng(options.seed)
-    train, val = training_records(labelled, str(options.labels)), list(labelled.splits.get("val", []))
+    train, val = (
+        training_records(labelled, str(options.labels or options.sequences[0])),
+        list(labelled.splits.get("val", [])),
+    )
     if not val:
         cut = max(len(train) // 10, 1)
         if cut == len(train):
@@ -322,10 +340,14 @@ def finish(
     operator: str,
     validation: Validation,
     options: ExplainerOptions,
+    data: dict[str, str],
     history: list[dict[str, float]],
     say: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Store the best Explainer seen, its masks centred so that the chosen threshold of every track is .5."""
+    """Store the best Explainer seen, its masks centred so that the chosen threshold of every track is .5.
+
+    data: digests of the files.
+    """
     validated = list(validation.log)
     if validation.weights is not None:  # none where an older checkpoint was resumed after its last step
         explainer.load_state_dict(validation.weights)
@@ -338,11 +360,10 @@ def finish(
         say(f"stored, the area chosen among more of them: {described(point, model.ranks.names)}")
     for line in verdict(validation.step, chosen, validation.wanted, options.target_area, model.ranks.names):
         say(line)
-    inputs = [*options.sequences, *([options.labels] if options.labels else [])]
     settings = {
         "seqmask_version": version(),
         "options": to_json(options),
-        "data_sha256": {path.name: file_sha256(path) for path in inputs},
+        "data_sha256": data,
         "validation": [asdict(point) for point in chosen],
     }
     copy_classifier(options.classifier, options.output)

@@ -67,6 +67,15 @@ def weights_sha256(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
+def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write safetensors; what goes wrong, as on a full disk, is one line and leaves nothing."""
+    try:
+        save_file(tensors, path, metadata=metadata)
+    except SafetensorError as error:
+        path.unlink(missing_ok=True)
+        raise SeqmaskError(f"{path}: cannot be written: {error}") from error
+
+
 def save_weights(path: Path, tensors: dict[str, Tensor], half: bool = False) -> None:
     """Write tensors as safetensors through a temporary name. half: floating point tensors as float16."""
     stored = {
@@ -76,7 +85,7 @@ def save_weights(path: Path, tensors: dict[str, Tensor], half: bool = False) -> 
         for name, tensor in tensors.items()
     }
     temporary = path.with_name(f".{path.name}.tmp")
-    save_file(stored, temporary, metadata={"format": "pt"})
+    write_tensors(temporary, stored, {"format": "pt"})
     temporary.chmod(0o644)  # safetensors writes 0600, which other users of an installed package could not read
     temporary.replace(path)
 

@@ -18,8 +18,16 @@ def describe(directory: Path) -> dict[str, Any]:
 
     accuracy: of whole sequences, by split and rank. area: share of nt that the stored threshold keeps on split val, one
     number a mask. about: what its makers say of data and licence (about.json). Raises InputError for a directory that
-    holds no model.
+    holds no model, or one of another format.
     """
+    try:
+        return _described(directory)
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        found = f"JSON files that do not fit ({type(error).__name__}: {error})"
+        raise InputError(directory, found, expected="a directory that seqmask train-... has written") from error
+
+
+def _described(directory: Path) -> dict[str, Any]:
     if not (directory / "classifier.json").is_file():
         raise InputError(directory, "no classifier.json", expected="a directory that seqmask train-... has written")
     classifier = read_json(directory / "classifier.json")

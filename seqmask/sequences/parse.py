@@ -31,8 +31,10 @@ _FOREIGN = {
     b"\x89HDF": ("an HDF5 file", "give the sequences it was made from"),
     b"LOCUS": ("a GenBank file", "convert it to FASTA first"),
     b"ID   ": ("an EMBL file", "convert it to FASTA first"),
-    b"@HD\t": ("a SAM file", "convert it with 'samtools fasta'"),
-    b"@SQ\t": ("a SAM file", "convert it with 'samtools fasta'"),
+    **{
+        b"@%b\t" % tag: ("a SAM file", "convert it with 'samtools fasta'")
+        for tag in (b"HD", b"SQ", b"RG", b"PG", b"CO")
+    },
 }
 
 

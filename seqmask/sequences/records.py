@@ -63,7 +63,9 @@ def check_nucleotides(record: Record) -> None:
         return
     letter = strange.decode(errors="replace")[0]
     remedy = "replace such letters by N"
-    if not _PROTEIN.isdisjoint(strange):
+    if letter.isdigit():
+        remedy = "numbers stand in it, as in GenBank files: convert it to plain FASTA"
+    elif not _PROTEIN.isdisjoint(strange):
         remedy = "it looks like protein: give the nucleotide sequence"
     raise InputError(
         record.path,

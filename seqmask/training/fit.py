@@ -15,10 +15,10 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from seqmask.errors import InputError, SeqmaskError, StoppedError
+from seqmask.models.checkpoint import write_tensors
 from seqmask.progress import Progress
 from seqmask.training.processes import anywhere, average_gradients, is_main, start_alike
 
@@ -149,7 +149,7 @@ class Checkpoints:
         temporary = self.path.with_name(f".{self.path.name}.tmp")
         state = json.dumps({"step": step, "fingerprint": self.fingerprint})
         try:
-            save_file(tensors, temporary, metadata={"state": state})
+            write_tensors(temporary, tensors, {"state": state})
             temporary.replace(self.path)
         finally:
             temporary.unlink(missing_ok=True)

@@ -555,3 +555,94 @@ class TestClassifier:
         monkeypatch.setenv("TERM", "dumb")
         text = " ".join(re.sub(r"[│\s]+", " ", run("train-classifier", "--help").text).split())
         assert "only where --stride = --kmer > 1" in text
+
+
+class TestWhatIsRefusedAtOnce:
+    """Before any step, and before the directory is made."""
+
+    @pytest.mark.parametrize(
+        ("ranks", "more", "message"),
+        [
+            ("phylum,phylum", (), r"--ranks: phylum comes twice"),
+            ("superkingdom,domain", (), r"--ranks: domain comes twice"),
+            ("status", (), r"--ranks status: rename the column"),
+            ("a/b", (), r"--ranks a/b: rename the column"),
+            ("phylum", ("--stride", 9), r"--stride 9: expected at most --kmer 3"),
+            ("phylum", ("--bag-epochs", "inf"), r"--bag-epochs"),
+            ("phylum", ("--learning-rate", -1), r"--learning-rate"),
+        ],
+    )
+    def test_options(
+        self, run: Run, data: tuple[Path, Path], tmp_path: Path, ranks: str, more: tuple[Any, ...], message: str
+    ) -> None:
+        done = classify(run, data, tmp_path / "out", "--ranks", ranks, *more)
+        assert done.code == 2
+        assert re.search(message, done.err), done.err
+        assert not (tmp_path / "out").exists()
+
+    def test_a_pipe(self, run: Run, data: tuple[Path, Path], classifier: Path, tmp_path: Path) -> None:
+        """It cannot be read again for its digest, nor for --resume."""
+        for done in (
+            classify(run, (Path("-"), data[1]), tmp_path / "out"),
+            run("train-explainer", "-", "-l", data[1], "--classifier", classifier, "-o", tmp_path / "out"),
+        ):
+            assert (done.code, "- is a pipe" in done.err) == (2, True), done.err
+            assert not (tmp_path / "out").exists()
+
+    def test_a_sequence_of_no_split(self, run: Run, data: tuple[Path, Path], tmp_path: Path) -> None:
+        """Nobody said that it is for training."""
+        lines = data[1].read_text().splitlines()
+        for word in ("", "NA"):
+            open_ended = [
+                line.removesuffix("\tval") + f"\t{word}" if line.endswith("\tval") else line for line in lines
+            ]
+            (tmp_path / "open.tsv").write_text("\n".join(open_ended) + "\n")
+            done = classify(run, (data[0], tmp_path / "open.tsv"), tmp_path / "out", "--force")
+            assert done.code == 1
+            assert re.search(rf"open\.tsv: no `split` for {VAL} sequences: '", done.err), done.err
+
+
+def test_resuming_with_other_labels_is_refused(run: Run, data: tuple[Path, Path], tmp_path: Path) -> None:
+    """Classes in another order would put the old head on them without a word."""
+    labels, out = tmp_path / "labels.tsv", tmp_path / "out"
+    shutil.copy(data[1], labels)
+
+    def stop(progress: Progress) -> None:
+        if progress.step == 2:
+            signal.raise_signal(signal.SIGTERM)
+
+    compute = Compute(device="cpu", threads=1, precision="fp32")
+    options = ClassifierOptions(
+        [str(data[0])], labels, out, ranks=("phylum",), size="tiny", k=3, stride=3, max_tokens=64, min_per_class=2,
+        min_crop=60, bag_epochs=0, steps=5, batch_tokens=1024, compute=compute,
+    )  # fmt: skip
+    with pytest.raises(StoppedError):
+        train_classifier(options, stop, lambda line: None)
+    labels.write_text(labels.read_text().replace("Pseudomonadota", "ZPseudomonadota"))
+    with pytest.raises(InputError, match=r"written with other options \(data_sha256\)"):
+        train_classifier(replace(options, resume=True), lambda progress: None, lambda line: None)
+
+
+def test_names_of_ranks_may_have_capitals(run: Run, data: tuple[Path, Path], tmp_path: Path) -> None:
+    text = data[1].read_text()
+    (tmp_path / "upper.tsv").write_text(text.replace("phylum", "Phylum", 1))
+    done = classify(run, (data[0], tmp_path / "upper.tsv"), tmp_path / "out", "--ranks", "Phylum")
+    assert done.code == 0, done.err
+    assert load_classifier(tmp_path / "out").ranks.names == ("phylum",)
+
+
+def test_no_validation_sequence_has_a_token(
+    run: Run, data: tuple[Path, Path], classifier: Path, tmp_path: Path
+) -> None:
+    val = {line.split("\t")[0] for line in data[1].read_text().splitlines() if line.endswith("\tval")}
+    short = [f">{r.name}\n{r.sequence[:2] if r.name in val else r.sequence}\n" for r in read([str(data[0])])]
+    (tmp_path / "short.fasta").write_text("".join(short))
+    more = ("--classifier", classifier, "-o", tmp_path / "out", *QUICK)
+    done = run("train-explainer", tmp_path / "short.fasta", "-l", data[1], *more)
+    assert (done.code, "no validation sequence that can be read" in done.err) == (1, True), done.err
+
+
+def test_an_area_of_all_is_no_mask(run: Run, data: tuple[Path, Path], classifier: Path, tmp_path: Path) -> None:
+    more = ("--classifier", classifier, "-o", tmp_path / "out", *QUICK, "--target-area", 1)
+    done = run("train-explainer", data[0], "-l", data[1], *more)
+    assert (done.code, "--target-area" in done.err) == (2, True)

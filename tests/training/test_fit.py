@@ -151,11 +151,11 @@ def test_stopped_while_a_checkpoint_is_written(tmp_path: Path, monkeypatch: pyte
     train(Checkpoints(path, minutes=1e9))
     stored = path.read_bytes()
 
-    def stopped(tensors: Any, name: Path, metadata: Any) -> None:
+    def stopped(name: Path, tensors: Any, metadata: Any) -> None:
         name.write_bytes(b"half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("seqmask.training.fit.save_file", stopped)
+    monkeypatch.setattr("seqmask.training.fit.write_tensors", stopped)
     with pytest.raises(KeyboardInterrupt):
         train(Checkpoints(path, minutes=0))
     assert [item.name for item in tmp_path.iterdir()] == [path.name]

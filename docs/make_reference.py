@@ -58,12 +58,12 @@ writes the files that were named and nothing else.
 
 **A stopped run goes on with `--resume`**, whatever stopped it: Ctrl-C, a full disk, the end of a job's time,
 `SIGKILL`. (Of training: [cluster.md](cluster.md#stopped-and-queued-again).) Until it ends, `mask` writes to hidden
-files beside its outputs (`.NAME.partial...`), and every
-`--checkpoint-minutes` it notes how far all of them are whole. The same command with `--resume` reads that many records
-again without masking them, checks that they are the same, cuts what came after them, and goes on; the outputs are the
-same as without the stop. (Of a compressed output what the compressor still held is lost after `SIGKILL`; where nothing
-can be taken up, the run says so and starts over.) It needs the same options; `--force` without `--resume` starts over. Where an output is a
-pipe nothing can be resumed.
+files beside its outputs (`.NAME.partial...`), and every `--checkpoint-minutes` it notes how far all of them are
+whole. The same command with `--resume` reads that many records again without masking them, checks that they are the
+same, cuts what came after them, and goes on; the outputs are the same as without the stop. (Of a compressed output
+what the compressor still held is lost after `SIGKILL`; where nothing can be taken up, the run says so and starts
+over.) It needs the same options; `--force` without `--resume` starts over. Where an output is a pipe nothing can be
+resumed.
 
 **`--shard I/N` masks one of N parts**, on as many machines as there are, and `seqmask merge` joins the outputs of each
 kind to the file that one run would have written, byte by byte for texts and dataset by dataset for HDF5. The parts are

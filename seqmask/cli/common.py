@@ -139,8 +139,12 @@ def build(kind: type[Options], given: Mapping[str, Any], **computed: Any) -> Opt
 
 def apart(log_file: Path | None, options: Any) -> Path | None:
     """The log file, which is appended to; UsageError where it is a file that the options name for something else."""
+    if log_file is None:
+        return None
+    from seqmask.results.files import same_file
+
     named = [value for of in fields(options) for value in _paths(getattr(options, of.name))]
-    if log_file is not None and any(_same(log_file, path) for path in named):
+    if any(log_file.absolute() == Path(path).absolute() or same_file(log_file, path) for path in named):
         raise UsageError(f"--log-file {log_file} is an input or output of this run; give it a name of its own")
     return log_file
 
@@ -151,11 +155,11 @@ def _paths(value: Any) -> list[str]:
     return [str(value)] if isinstance(value, (str, Path)) else []
 
 
-def _same(one: Path, other: str) -> bool:
-    try:
-        return one.absolute() == Path(other).absolute() or os.path.samefile(one, other)
-    except (OSError, ValueError):  # one of them is not there
-        return False
+def prefix_of(text: str) -> str:
+    """The PREFIX of outputs; a usage error for a directory or nothing, where they would be hidden files."""
+    if not text or text.endswith("/"):
+        raise typer.BadParameter(f"{text!r} is no prefix of file names; such as out/reads", param_hint="--output")
+    return text
 
 
 def _named(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -101,12 +101,13 @@ def evaluate(
     def run() -> None:
         from seqmask.cli.tables import print_report
         from seqmask.commands.evaluate import evaluate as command
+        from seqmask.results.files import is_stdout
         from seqmask.terminal import Reporter, Terminal
 
         terminal = Terminal(quiet, verbose, apart(log_file, options))
         with Reporter(terminal) as reporter:
             report = command(options, terminal.say, reporter.progress)
-        if str(json) not in ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"):  # one kind of data on stdout
+        if not is_stdout(json):  # one kind of data on stdout
             print_report(report)
         if strict and report["red_flags"]:
             raise SeqmaskError(f"--strict: {len(report['red_flags'])} red flags")

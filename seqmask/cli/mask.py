@@ -20,6 +20,7 @@ from seqmask.cli.common import (
     apart,
     build,
     call,
+    prefix_of,
 )
 from seqmask.cli.settings import effective
 from seqmask.config import MaskOptions
@@ -152,9 +153,7 @@ def mask(
     named = {"fasta": fasta, "bed": bed, "tsv": tsv, "hdf5": hdf5}
     besides = {}
     if prefix is not None:
-        if not prefix or prefix.endswith("/"):
-            raise typer.BadParameter(f"{prefix!r} is no prefix of file names; such as out/reads", param_hint="--output")
-        named = {kind: path or f"{prefix}.{SUFFIXES[kind]}" for kind, path in named.items()}
+        named = {kind: path or f"{prefix_of(prefix)}.{SUFFIXES[kind]}" for kind, path in named.items()}
         besides = {f"{prefix}.config.toml": effective(ctx).encode(errors="surrogateescape")}
     if not any(named.values()):
         named["fasta"] = "-"

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from seqmask.cli.common import Config, Force, LogFile, Quiet, Seed, apart, build, call
+from seqmask.cli.common import Config, Force, LogFile, Quiet, Seed, apart, build, call, prefix_of
 from seqmask.config import TASK_NAMES, SimulateOptions
 
 # The defaults that --help shows are those of `config`, their only home.
@@ -96,9 +96,8 @@ def simulate(
             background=kind,
             sources=tuple(background or ()),
             ranks=(coarse.strip(), fine.strip()),
+            output=prefix_of(output),
         )
-        if not options.output or str(options.output).endswith("/"):
-            raise typer.BadParameter(f"{str(options.output)!r} is no prefix of file names", param_hint="--output")
         if taken := {"id", "split"} & set(options.ranks):
             raise typer.BadParameter(f"{taken.pop()} is a column of the label table already", param_hint="--ranks")
         command(options, Terminal(quiet, log_file=apart(log_file, options)).say)

@@ -86,16 +86,14 @@ def score_known(
     Without labels the classifier's own predictions count as right. draws: how records are resampled.
     """
     result: dict[str, Any] = {"truth": None, "annotations": None}
-    if truth is not None and scorer.like(truth.records).prepared:
-        held = scorer.like(truth.records)
+    if truth is not None and (held := scorer.like(truth.records)).prepared:
         records = [item.record for item in held.prepared]
         known = labelled.encode(records, model.classifier.ranks)
         reference = held.classes(held.logits()) if labelled.table is None else known
         masks = held.masks(model.explainer)
         figures = truth_report(held, masks, reference, truths_of(held, truth.intervals), threshold, draws(records))
         result["truth"] = {**truth.counts, **figures}
-    if annotations is not None and scorer.like(annotations.records).prepared:
-        held = scorer.like(annotations.records)
+    if annotations is not None and (held := scorer.like(annotations.records)).prepared:
         by = draws([item.record for item in held.prepared])
         figures = annotation_report(held, held.masks(model.explainer), annotations.intervals, threshold, by)
         result["annotations"] = {**annotations.counts, **figures}

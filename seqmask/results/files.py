@@ -52,7 +52,7 @@ def check_targets(
     seen: dict[str, str] = {}
     read = [str(path) for path in inputs if path is not None and not is_straight(path)]
     for path in (str(path) for path in paths if path is not None):
-        if any(_same_file(path, other) for other in read):
+        if any(same_file(path, other) for other in read):
             raise UsageError(f"{path} is an input of this run and would be lost; give the output another name")
         _check_target(path, force)
         key = _identity(path)
@@ -64,7 +64,8 @@ def check_targets(
             raise UsageError(f"HDF5 needs a seekable file, and {path} is none; give it a file name")
 
 
-def _same_file(one: str, other: str) -> bool:
+def same_file(one: str | Path, other: str | Path) -> bool:
+    """Whether two paths lead to the same file, which is there, under any spelling."""
     try:
         return os.path.samefile(one, other)
     except (OSError, ValueError):  # one of them is not there
@@ -113,6 +114,11 @@ def is_straight(path: str | Path) -> bool:
         return not stat.S_ISREG(os.stat(path).st_mode)
     except OSError:
         return False
+
+
+def is_stdout(path: str | Path | None) -> bool:
+    """Whether a path stands for standard output: `-`, /dev/stdout, /dev/fd/1."""
+    return path is not None and _descriptor(str(path)) == 1
 
 
 def _descriptor(path: str) -> int | None:

@@ -164,3 +164,24 @@ def test_a_broken_file_is_one_line(
     done = run("evaluate", "-q", f"{planted}.fasta", "-m", tiny_model, option, path)
     assert (done.code, done.out) == (1, b"")
     assert re.fullmatch(rf"seqmask: error: .*{message}.*\n", done.err)
+
+
+@pytest.mark.parametrize("option", ["--truth", "--annotations"])
+def test_intervals_on_sequences_without_a_token_end_no_evaluation(
+    run: Run, few: Path, tiny_model: Path, tmp_path: Path, option: str
+) -> None:
+    (tmp_path / "mixed.fasta").write_bytes(few.read_bytes() + b">short\nAC\n")
+    (tmp_path / "short.bed").write_text("short\t0\t2\tsuperkingdom\n")
+    path = tmp_path / "r.json"
+    options = ("-m", tiny_model, "-q", "--sample", 2, option, tmp_path / "short.bed", "--json", path)
+    done = run("evaluate", tmp_path / "mixed.fasta", *options)
+    assert done.code == 0, done.err
+    assert json.loads(path.read_text())[option.removeprefix("--")] is None
+
+
+def test_json_on_stdout_stands_alone(run: Run, few: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[Any] = []
+    monkeypatch.setattr("seqmask.cli.tables.print_report", shown.append)
+    for path in ("-", "/dev/fd/1"):
+        assert run("evaluate", few, "-m", tiny_model, *QUICK, "--json", path).code == 0
+    assert not shown

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -160,3 +161,10 @@ def test_the_other_seqmask(monkeypatch: pytest.MonkeyPatch) -> None:
     (warning,) = doctor._warnings(lambda name: {"seqmask": "1.0.0"}[name])
     assert "the distribution 'seqmask' 1.0.0 is installed as well" in warning
     assert "pip uninstall seqmask, then install seqmask-xai again" in warning
+
+
+def test_info_of_a_model_whose_files_do_not_fit(run: Run, tiny_model: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_model, tmp_path / "m")
+    (tmp_path / "m" / "classifier.json").write_text("{}")
+    done = run("info", tmp_path / "m")
+    assert (done.code, "JSON files that do not fit" in done.err, done.err.count("\n")) == (1, True, 1)

@@ -100,3 +100,18 @@ def test_nothing_is_overwritten(run: Run, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["x.truth.bed"]
     assert run("simulate", "-q", *SMALL, "-o", tmp_path / "x", "--force").code == 0
     assert (tmp_path / "x.truth.bed").read_text() != "mine\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("-o", "{}/"), "is no prefix of file names"),
+        (("-o", ""), "is no prefix of file names"),
+        (("-o", "{}/x", "--task", "nested", "--ranks", "x,split"), "split is a column of the label table already"),
+        (("-o", "{}/x", "--task", "nested", "--ranks", "id,x"), "id is a column of the label table already"),
+    ],
+)
+def test_what_would_be_hidden_or_lost(run: Run, tmp_path: Path, options: tuple[str, ...], message: str) -> None:
+    done = run("simulate", "-n", 20, *(word.format(tmp_path) for word in options))
+    assert (done.code, message in done.err) == (2, True), done.err
+    assert not list(tmp_path.iterdir())

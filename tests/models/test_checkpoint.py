@@ -24,6 +24,7 @@ from seqmask.models.checkpoint import (
     save_classifier,
     save_explainer,
     weights_sha256,
+    write_tensors,
 )
 from seqmask.models.classifier import Classifier
 from seqmask.models.encoders import configuration
@@ -247,3 +248,9 @@ def test_json_is_never_half_written(tmp_path: Path) -> None:
         write_json(path, {"a": object()})
     assert json.loads(path.read_text(encoding="utf-8")) == {"a": "é"}
     assert [item.name for item in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_weights_that_cannot_be_written_are_one_line(tmp_path: Path) -> None:
+    """What safetensors raises, on a full disk too, is no OSError."""
+    with pytest.raises(SeqmaskError, match=r"absent/w: cannot be written"):
+        write_tensors(tmp_path / "absent" / "w", {"a": torch.zeros(3)}, {})

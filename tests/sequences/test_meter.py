@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from seqmask.commands.portion import share_of
+from seqmask.commands.portion import portion, share_of
+from seqmask.errors import InputError
+from seqmask.results.journal import Checkpoint
+from seqmask.results.shard import Shard
 from seqmask.sequences import meter
 from seqmask.sequences.meter import Meter
 from seqmask.sequences.records import read
@@ -72,3 +75,12 @@ def test_the_share_of_what_is_left_of_a_run(tmp_path: Path) -> None:
         for done, seen in shares.items():
             assert seen == pytest.approx(done / (1000 - skipped), abs=0.2), "a block is read at once"
         assert sorted(shares.values()) == list(shares.values())
+
+
+def test_a_shard_with_fewer_records_than_were_counted(tmp_path: Path) -> None:
+    """The input was replaced, or drained, after it was counted: no part may pass for whole."""
+    (tmp_path / "a").write_text(">a\nACGT\n>b\nACGT\n")
+    shard = Shard(1, 1, 0, 3, 3, "", {})
+    numbered = portion(read([tmp_path / "a"]), shard, Checkpoint())
+    with pytest.raises(InputError, match=r"1 records fewer than were counted for shard 1/1"):
+        list(numbered)

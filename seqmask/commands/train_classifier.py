@@ -59,21 +59,12 @@ CALIBRATION_LIMIT = 4000  # sequences of `val` that temperatures are fitted on
 @in_each_process
 def train_classifier(options: ClassifierOptions, report: Report, say: Say) -> dict[str, Any]:
     """Train, write the directory, and return the report that is also written to report.json."""
-    one_of("--size", options.size, SIZES)
-    one_of("--operator", options.operator, OPERATORS)
-    one_of("--tokenizer", options.tokenizer, KINDS)
-    for rank in options.balanced_ranks:
-        one_of("--balanced-ranks", rank, options.ranks)
     by_kmers = options.tokenizer == "kmer"
     crossing = options.k if by_kmers and options.crossing and options.k == options.stride > 1 else 0
-    if options.canonical and not crossing:
-        raise UsageError("--canonical is of crossing k-mers: it needs --stride = --kmer > 1, and no --no-crossing")
-    if by_kmers and options.stride > options.k:
-        raise UsageError(f"--stride {options.stride}: expected at most --kmer {options.k}, or nucleotides are not read")
+    check_options(options, by_kmers, crossing)
     tokenizer: Tokenizer = KmerTokenizer(options.k, options.stride)
     if by_kmers:
         crop_law(options.min_crop, tokenizer.max_length(options.max_tokens))  # refused before anything is written
-    check_ranks(options.ranks)
     data = digests([*map(Path, options.sequences), options.labels])
     prepare_output(options.output, options.force, options.resume)
     device, precision = first_ones(options_of(options.compute))
@@ -259,6 +250,20 @@ def join_ranks(trained: Trained, seed: int, say: Say) -> dict[str, Any]:
     shown = ", ".join(f"{name} {weight:.2f}" for name, weight in weights.items())
     say(f"ranks joined: {len(joint.lineages)} lineages; weights {shown}; training shares {joint.prior:.2f}")
     return {"count": len(joint.lineages), "weights": weights, "absent": absent, "prior": joint.prior}
+
+
+def check_options(options: ClassifierOptions, by_kmers: bool, crossing: int) -> None:
+    """UsageError for what cannot be, before any work. crossing: nt of k-mers that cross between tokens, 0 = none."""
+    one_of("--size", options.size, SIZES)
+    one_of("--operator", options.operator, OPERATORS)
+    one_of("--tokenizer", options.tokenizer, KINDS)
+    for rank in options.balanced_ranks:
+        one_of("--balanced-ranks", rank, options.ranks)
+    if options.canonical and not crossing:
+        raise UsageError("--canonical is of crossing k-mers: it needs --stride = --kmer > 1, and no --no-crossing")
+    if by_kmers and options.stride > options.k:
+        raise UsageError(f"--stride {options.stride}: expected at most --kmer {options.k}, or nucleotides are not read")
+    check_ranks(options.ranks)
 
 
 def check_ranks(names: Sequence[str]) -> None:

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from Bio.Seq import reverse_complement
 
-from seqmask.labels import LabelTable, read_labels
+from seqmask.labels.tables import LabelTable, read_labels
 from seqmask.results.files import Target
 from seqmask.sequences.alignment import Reference
 from seqmask.sequences.records import Record, read

@@ -32,7 +32,7 @@ from seqmask.evaluation.rivals.names import parse
 from seqmask.evaluation.scoring import Scorer
 from seqmask.evaluation.truth import truth_of
 from seqmask.inference.engine import Engine
-from seqmask.labels import read_labels
+from seqmask.labels.tables import read_labels
 from seqmask.models.checkpoint import load_model
 from seqmask.models.storage import write_json
 from seqmask.sequences.records import read

@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from Bio.Seq import reverse_complement
 
-from seqmask.labels import LabelTable, read_labels
+from seqmask.labels.tables import LabelTable, read_labels
 from seqmask.sequences.records import read
 
 T = TypeVar("T")

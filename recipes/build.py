@@ -36,7 +36,7 @@ import typer
 
 from seqmask.cli.app import app
 from seqmask.cli.settings import spelling
-from seqmask.labels import read_labels
+from seqmask.labels.tables import read_labels
 from seqmask.models.checkpoint import CLASSIFIER_FILES
 from seqmask.models.storage import write_json
 

@@ -55,7 +55,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # Not at the top: tests of the rooms without torch must not load it
     import torch
 
-    from seqmask.labels import Rank, Ranks
+    from seqmask.labels.ranks import Rank, Ranks
     from seqmask.models.checkpoint import load_classifier, round_to_half, save_classifier, save_explainer
     from seqmask.models.classifier import Classifier
     from seqmask.models.encoders import configuration

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from Bio.Seq import reverse_complement
 
-from seqmask.labels import read_labels
+from seqmask.labels.tables import read_labels
 from seqmask.sequences.alignment import Reference
 from seqmask.sequences.records import read
 

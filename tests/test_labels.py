@@ -12,17 +12,8 @@ import pytest
 from xopen import xopen
 
 from seqmask.errors import InputError, SeqmaskError, UsageError
-from seqmask.labels import (
-    UNKNOWN,
-    LabelTable,
-    Rank,
-    Ranks,
-    fit_ranks,
-    lineages_of,
-    nested_share,
-    parse_lineage,
-    read_labels,
-)
+from seqmask.labels.ranks import UNKNOWN, Rank, Ranks, fit_ranks, lineages_of, nested_share
+from seqmask.labels.tables import LabelTable, parse_lineage, read_labels
 
 # Two lines of a real table (NCBI lineage), and one sequence whose genus is not known.
 TSV = """\

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from seqmask.config import ClassifierOptions
-from seqmask.labels import Rank, Ranks
+from seqmask.labels.ranks import Rank, Ranks
 from seqmask.models.checkpoint import Model, load_classifier, load_model, save_classifier, save_explainer
 from seqmask.models.classifier import Classifier
 from seqmask.models.encoders import SIZES, configuration

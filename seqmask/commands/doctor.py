@@ -17,7 +17,7 @@ from seqmask.commands.mask import metadata as described
 from seqmask.errors import SeqmaskError
 from seqmask.inference.engine import Engine
 from seqmask.inference.explain import explain
-from seqmask.labels import Rank, Ranks
+from seqmask.labels.ranks import Rank, Ranks
 from seqmask.models.checkpoint import ClassifierModel, Model
 from seqmask.models.classifier import Classifier
 from seqmask.models.encoders import configuration

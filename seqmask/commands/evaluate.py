@@ -25,7 +25,7 @@ from seqmask.evaluation.rivals.names import Rival, parse
 from seqmask.evaluation.scoring import Scorer
 from seqmask.evaluation.study import Study
 from seqmask.inference.device import describe
-from seqmask.labels import Ranks
+from seqmask.labels.ranks import Ranks
 from seqmask.models.bundled import resolve
 from seqmask.models.checkpoint import ClassifierModel, Model, load_classifier, load_model
 from seqmask.models.storage import file_sha256, finite

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from seqmask.errors import InputError, UsageError
 from seqmask.evaluation.resampling import Resampling
-from seqmask.labels import LabelTable, Ranks, read_labels
+from seqmask.labels.ranks import Ranks
+from seqmask.labels.tables import LabelTable, read_labels
 from seqmask.models.storage import file_sha256
 from seqmask.results.files import is_straight, refuse_option
 from seqmask.sequences.records import Record, check_nucleotides, read

@@ -25,7 +25,7 @@ from seqmask.inference.engine import Engine
 from seqmask.inference.explain import explain_pool, pooled
 from seqmask.inference.recordings import Recordings
 from seqmask.inference.stages import Stages
-from seqmask.labels import UNKNOWN
+from seqmask.labels.ranks import UNKNOWN
 from seqmask.models.bert import Bert
 from seqmask.models.bundled import resolve
 from seqmask.models.checkpoint import Model, load_model

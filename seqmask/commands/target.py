@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqmask.errors import UsageError
-from seqmask.labels import ALIASES, UNKNOWN, Ranks
+from seqmask.labels.ranks import ALIASES, UNKNOWN, Ranks
 
 
 def named_classes(texts: Sequence[str], ranks: Ranks) -> NDArray[np.int64]:

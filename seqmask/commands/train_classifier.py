@@ -28,7 +28,7 @@ from seqmask.errors import UsageError
 from seqmask.evaluation.scoring import Scorer, classifier_report
 from seqmask.inference.device import autocast, describe, options_of
 from seqmask.inference.engine import Engine
-from seqmask.labels import ALIASES, Ranks, fit_ranks, nested_share
+from seqmask.labels.ranks import ALIASES, Ranks, fit_ranks, nested_share
 from seqmask.models.checkpoint import ClassifierModel, round_to_half, save_classifier
 from seqmask.models.classifier import Classifier
 from seqmask.models.encoders import SIZES, configuration

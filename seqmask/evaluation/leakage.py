@@ -17,7 +17,7 @@ from seqmask.errors import InputError, UsageError
 from seqmask.evaluation import metrics
 from seqmask.evaluation.resampling import Resampling, estimate
 from seqmask.evaluation.scoring import Scorer, TokenMasks
-from seqmask.labels import UNKNOWN, Ranks
+from seqmask.labels.ranks import UNKNOWN, Ranks
 from seqmask.models.checkpoint import ClassifierModel
 from seqmask.sequences.spans import Spans, average, spread
 

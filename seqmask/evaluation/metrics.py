@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from seqmask.labels import UNKNOWN
+from seqmask.labels.ranks import UNKNOWN
 from seqmask.sequences.spans import Spans, lengths, runs, spread
 
 Floats = NDArray[np.float32] | NDArray[np.float64]

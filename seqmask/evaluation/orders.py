@@ -14,7 +14,7 @@ from seqmask.evaluation.controls import top_fractions
 from seqmask.evaluation.faithfulness import ERASER_FRACTIONS
 from seqmask.evaluation.resampling import Resampling, estimate
 from seqmask.evaluation.scoring import Scorer, TokenMasks
-from seqmask.labels import UNKNOWN
+from seqmask.labels.ranks import UNKNOWN
 from seqmask.sequences.spans import lengths
 
 FRACTIONS = (0.05, 0.1, 0.2, 0.4)  # of each sequence, for the kept / removed table

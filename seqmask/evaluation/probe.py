@@ -17,7 +17,7 @@ from seqmask.evaluation.controls import MaskSet, top_fraction
 from seqmask.evaluation.ranking import mean_ranks
 from seqmask.evaluation.resampling import Resampling, estimate
 from seqmask.evaluation.shape import profile
-from seqmask.labels import UNKNOWN
+from seqmask.labels.ranks import UNKNOWN
 from seqmask.sequences.spans import Spans, lengths, runs, spread
 
 TOP = 0.2  # of a sequence's nucleotides: what an order, which has no threshold, is said to keep

@@ -19,7 +19,7 @@ from seqmask.evaluation.resampling import (
     calibration_interval,
     estimate,
 )
-from seqmask.labels import UNKNOWN
+from seqmask.labels.ranks import UNKNOWN
 
 CONFIDENCES = (0.3, 0.5, 0.7, 0.9)  # at which `by_confidence` looks
 

@@ -19,7 +19,7 @@ from seqmask.evaluation.probe import probe
 from seqmask.evaluation.resampling import Resampling
 from seqmask.evaluation.scoring import Scorer, TokenMasks
 from seqmask.evaluation.shape import mask_shape
-from seqmask.labels import Ranks
+from seqmask.labels.ranks import Ranks
 from seqmask.models.explainer import Explainer
 from seqmask.progress import Watch
 

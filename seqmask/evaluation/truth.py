@@ -13,7 +13,7 @@ from seqmask.evaluation import ranking
 from seqmask.evaluation.intervals import BedInterval, track_of
 from seqmask.evaluation.resampling import Resampling, estimate
 from seqmask.evaluation.simulate import DECOY, LONE
-from seqmask.labels import ALIASES
+from seqmask.labels.ranks import ALIASES
 from seqmask.sequences.spans import Spans, spread
 
 Floats = NDArray[np.float32] | NDArray[np.float64]

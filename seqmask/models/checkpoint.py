@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from seqmask.errors import InputError, SeqmaskError
-from seqmask.labels import Ranks
+from seqmask.labels.ranks import Ranks
 from seqmask.models.classifier import Classifier
 from seqmask.models.explainer import Explainer
 from seqmask.models.storage import file_sha256, read_json, write_json

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from seqmask.errors import InputError
-from seqmask.labels import Ranks
+from seqmask.labels.ranks import Ranks
 from seqmask.models.storage import file_sha256, read_json
 from seqmask.sequences.tokenizer import tokenizer_of
 

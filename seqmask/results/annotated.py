@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seqmask.labels import Ranks
+from seqmask.labels.ranks import Ranks
 from seqmask.results.predictions import Predictions, inconsistent, named, predict
 from seqmask.sequences.explanations import Explanation, Explanations, Status
 from seqmask.sequences.spans import Spans, disjoint, joined, lay_out, lengths, shift, sums

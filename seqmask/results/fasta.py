@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from seqmask.labels import Rank
+from seqmask.labels.ranks import Rank
 from seqmask.results.annotated import Annotated
 from seqmask.results.files import Writable
 from seqmask.results.predictions import UNCLASSIFIED, VERDICTS, verdicts

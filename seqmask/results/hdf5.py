@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqmask.errors import UsageError
-from seqmask.labels import Rank, Ranks
+from seqmask.labels.ranks import Rank, Ranks
 from seqmask.results.annotated import Annotated
 from seqmask.results.chunks import append
 from seqmask.results.predictions import Predictions

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from seqmask.labels import UNKNOWN, Ranks
+from seqmask.labels.ranks import UNKNOWN, Ranks
 
 HOLDS: Final = "holds"
 NOT_SUFFICIENT: Final = "not_sufficient"

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqmask.errors import InputError
-from seqmask.labels import Rank, Ranks
+from seqmask.labels.ranks import Rank, Ranks
 from seqmask.results.hdf5 import (
     BUFFER_RECORDS,
     BUFFER_TOKENS,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from seqmask.labels import Ranks
+from seqmask.labels.ranks import Ranks
 from seqmask.results.annotated import Annotated
 from seqmask.results.files import Writable
 from seqmask.results.predictions import UNCLASSIFIED, VERDICTS, verdicts

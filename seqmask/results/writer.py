@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqmask.errors import UsageError
-from seqmask.labels import Ranks
+from seqmask.labels.ranks import Ranks
 from seqmask.results import bed, fasta, table
 from seqmask.results.annotated import Annotated, annotate
 from seqmask.results.files import Sink, Target, check_targets, is_straight

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seqmask.labels import UNKNOWN, lineages_of
+from seqmask.labels.ranks import UNKNOWN, lineages_of
 from seqmask.models.heads import Heads, LineageHeads, by_lineage, summed
 
 MOST = 8_000_000  # energies that are held at once: sequences x lineages

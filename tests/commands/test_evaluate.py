@@ -30,7 +30,7 @@ def judge(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same classifier under another name: 5-mers, ranks and classes in another order, and other weights."""
     import torch
 
-    from seqmask.labels import Rank, Ranks
+    from seqmask.labels.ranks import Rank, Ranks
     from seqmask.models.classifier import Classifier
     from seqmask.models.encoders import configuration
     from seqmask.sequences.tokens import KmerTokenizer

@@ -24,7 +24,7 @@ from seqmask.errors import InputError, SeqmaskError, StoppedError
 from seqmask.evaluation.frontier import AREAS, FEW_AREAS, Point, Wanted
 from seqmask.evaluation.scoring import Scorer
 from seqmask.inference.engine import Engine
-from seqmask.labels import Ranks
+from seqmask.labels.ranks import Ranks
 from seqmask.models.checkpoint import CLASSIFIER_FILES, load_classifier, load_model, save_classifier
 from seqmask.models.crossing import CrossingEmbedding
 from seqmask.models.heads import LineageHeads

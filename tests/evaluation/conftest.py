@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from seqmask.evaluation.scoring import Scorer
 from seqmask.inference.engine import Engine
-from seqmask.labels import Rank, Ranks
+from seqmask.labels.ranks import Rank, Ranks
 from seqmask.models.checkpoint import ClassifierModel
 from seqmask.sequences.records import Record
 from seqmask.sequences.tokens import KmerTokenizer

@@ -12,7 +12,7 @@ import pytest
 from seqmask.evaluation.intervals import BedInterval, Intervals
 from seqmask.evaluation.known import annotation_report, truth_report, truths_of
 from seqmask.evaluation.resampling import Resampling
-from seqmask.labels import Rank, Ranks
+from seqmask.labels.ranks import Rank, Ranks
 from seqmask.sequences.records import Record
 from seqmask.sequences.tokens import KmerTokenizer
 

@@ -7,7 +7,7 @@ from seqmask.evaluation.flags import red_flags
 from seqmask.evaluation.leakage import Judge, Verdicts, carried, check_judge, common
 from seqmask.evaluation.resampling import Resampling, bootstrap_interval
 from seqmask.evaluation.study import Study
-from seqmask.labels import Rank, Ranks
+from seqmask.labels.ranks import Rank, Ranks
 from seqmask.sequences.tokens import KmerTokenizer
 
 BY = Resampling(1)

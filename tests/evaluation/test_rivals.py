@@ -23,7 +23,7 @@ from seqmask.evaluation.rivals.names import Rival, parse
 from seqmask.evaluation.rivals.rollout import pooled_rollout, rollout_step
 from seqmask.evaluation.scoring import Scorer
 from seqmask.inference.engine import Engine, Item
-from seqmask.labels import Rank, Ranks
+from seqmask.labels.ranks import Rank, Ranks
 from seqmask.models.checkpoint import ClassifierModel, load_model
 from seqmask.models.classifier import Classifier
 from seqmask.models.encoders import configuration

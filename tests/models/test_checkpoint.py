@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from seqmask.errors import InputError, SeqmaskError
-from seqmask.labels import Rank, Ranks
+from seqmask.labels.ranks import Rank, Ranks
 from seqmask.models.checkpoint import (
     CLASSIFIER_FILES,
     load_classifier,

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from seqmask.labels import Rank, Ranks
+from seqmask.labels.ranks import Rank, Ranks
 from seqmask.models.checkpoint import load_classifier, round_to_half, save_classifier, weights_sha256
 from seqmask.models.classifier import Classifier
 from seqmask.models.crossing import CrossingEmbedding, canonical_rows, crossing_kmers

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from seqmask.labels import Rank, Ranks
+from seqmask.labels.ranks import Rank, Ranks
 from seqmask.results.hdf5 import METADATA
 from seqmask.sequences.explanations import Explanation, Status
 from seqmask.sequences.records import Record

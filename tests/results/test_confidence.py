@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from seqmask.errors import InputError
-from seqmask.labels import Rank, Ranks, fit_ranks
+from seqmask.labels.ranks import Rank, Ranks, fit_ranks
 from seqmask.results import bed, fasta, table
 from seqmask.results.annotated import annotate
 from seqmask.results.predictions import inconsistent

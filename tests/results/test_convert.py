@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from seqmask.errors import InputError, UsageError
-from seqmask.labels import Ranks
+from seqmask.labels.ranks import Ranks
 from seqmask.results import convert
 from seqmask.results.files import Target
 from seqmask.results.reader import read

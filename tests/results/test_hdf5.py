@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from seqmask.errors import InputError, UsageError
-from seqmask.labels import Rank, Ranks
+from seqmask.labels.ranks import Rank, Ranks
 from seqmask.results import hdf5
 from seqmask.results.annotated import annotate
 from seqmask.results.hdf5 import Hdf5Writer, creation_date, id_width

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from seqmask.errors import InputError, UsageError
-from seqmask.labels import Ranks
+from seqmask.labels.ranks import Ranks
 from seqmask.results import hdf5
 from seqmask.results.files import Target
 from seqmask.results.merge import arrange, concatenate, merge_hdf5, merge_text

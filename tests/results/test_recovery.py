@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from seqmask.errors import SeqmaskError, UsageError
-from seqmask.labels import Ranks
+from seqmask.labels.ranks import Ranks
 from seqmask.results import writer
 from seqmask.results.journal import Journal, complete, stopped
 from seqmask.results.recovery import Recovery

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from seqmask.labels import Rank, Ranks
+from seqmask.labels.ranks import Rank, Ranks
 from seqmask.results import bed, fasta, table
 from seqmask.results.annotated import Annotated, Track, annotate
 from seqmask.results.predictions import confidences, verdicts

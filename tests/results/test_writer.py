@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from seqmask.errors import UsageError
-from seqmask.labels import Ranks
+from seqmask.labels.ranks import Ranks
 from seqmask.results import bed, fasta, table, writer
 from seqmask.results.annotated import annotate
 from seqmask.results.reader import read
@@ -121,7 +121,7 @@ def test_refused_before_anything_is_touched(tmp_path: Path, ranks: Ranks) -> Non
 RUN = """
 import sys, time
 import numpy as np
-from seqmask.labels import Rank, Ranks
+from seqmask.labels.ranks import Rank, Ranks
 from seqmask.results import writer
 from seqmask.results.hdf5 import METADATA
 from seqmask.sequences.explanations import Explanation, Status

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from seqmask.inference.engine import Engine
 from seqmask.inference.explain import explain
-from seqmask.labels import Rank, Ranks
+from seqmask.labels.ranks import Rank, Ranks
 from seqmask.models.checkpoint import load_classifier, load_model, save_classifier, save_explainer, weights_sha256
 from seqmask.models.classifier import Classifier
 from seqmask.models.encoders import configuration

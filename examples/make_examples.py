@@ -1,4 +1,4 @@
-"""Makes the data files of this folder: `python examples/make_examples.py DATA`.
+"""Makes the data files of this folder: `python examples/make_examples.py DATA [--taxonomy TAXDUMP]`.
 
 DATA holds genomes.fasta.gz, genomes.tsv.gz, ssu.fasta.gz, ssu.tsv.gz and ssu-variable-regions.bed.gz (README.md says
 what they are). The same data
@@ -48,11 +48,14 @@ def main() -> None:
     """Write both sets and print what they hold."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder with genomes.* and ssu.*")
+    parser.add_argument("--taxonomy", type=Path, help="folder of an NCBI taxdump, for small/taxids.tsv and its taxdump")
     parser.add_argument("--output", type=Path, default=HERE, help="folder to write to (default: this one)")
     options = parser.parse_args()
     (options.output / "small").mkdir(parents=True, exist_ok=True)
     make_reads(options.data, options.output)
     make_small(options.data, options.output / "small")
+    if options.taxonomy:
+        make_taxids(options.data, options.output / "small", options.taxonomy)
     (options.output / "16s").mkdir(exist_ok=True)
     make_16s(options.data, options.output / "16s")
 
@@ -121,6 +124,28 @@ def make_small(data: Path, output: Path) -> None:
     write(output / "small.fasta.gz", "".join(fasta))
     write(output / "small.tsv", tsv(("id", *RANKS, "split"), rows))
     report(rows)
+
+
+def make_taxids(data: Path, output: Path, taxonomy: Path) -> None:
+    """A label table of `small` with taxids for ranks, and the lines of a taxdump that these stand on."""
+    small, whole = read_labels(output / "small.tsv"), read_labels(data / "ssu.tsv.gz")
+    rows = [(name, whole.row(name)["taxid"], small.split(name)) for name in small.ids]
+    write(output / "taxids.tsv", tsv(("id", "taxid", "split"), rows))
+    nodes = {line.split("\t", 1)[0]: line for line in lines(taxonomy / "nodes.dmp")}
+    wanted = {"1"}
+    for _, taxid, _ in rows:
+        while taxid and taxid not in wanted:
+            wanted.add(taxid)
+            taxid = nodes[taxid].split("\t")[2]
+    (output / "taxdump").mkdir(exist_ok=True)
+    write(output / "taxdump" / "nodes.dmp", "".join(nodes[taxid] for taxid in sorted(wanted, key=int)))
+    names = (line for line in lines(taxonomy / "names.dmp") if "\tscientific name\t" in line)
+    write(output / "taxdump" / "names.dmp", "".join(line for line in names if line.split("\t", 1)[0] in wanted))
+
+
+def lines(path: Path) -> list[str]:
+    """The lines of a text, ends included."""
+    return path.read_text(encoding="utf-8").splitlines(keepends=True)
 
 
 def make_16s(data: Path, output: Path) -> None:

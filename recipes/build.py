@@ -1,6 +1,6 @@
 """A model that ships, from the data files to the model directory, its reports and its card.
 
-    python recipes/build.py genomes --data DATA [--work runs] [--device cuda] [--dry-run]
+    python recipes/build.py genomes --data DATA [--work runs] [--device cuda] [--taxonomy TAXDUMP] [--dry-run]
 
 DATA holds NAME.fasta.gz, NAME.tsv.gz and what the recipe names beside. What is done is recipes/NAME.toml: a table for
 each command of seqmask, its keys the long options. The steps:
@@ -49,7 +49,13 @@ SHIPPED = (
     "classifier-report.json",
     "explainer-report.json",
 )
-PATHS = ("sequences", "labels", "classifier", "output")  # options that name files of the machine a model was made on
+PATHS = (
+    "sequences",
+    "labels",
+    "taxonomy",
+    "classifier",
+    "output",
+)  # options that name files of the machine a model was made on
 IN_DATA = ("annotations", "truth")  # options whose files lie in DATA
 SEQMASK = [sys.executable, "-m", "seqmask"]
 # Options of benchmarks/baseline_kmer.py; `crops` trains on random crops as long as the amplicons, one run for each
@@ -71,6 +77,7 @@ class Build:
     shipped: Path = ROOT / "seqmask" / "models" / "shipped"
     documents: Path = ROOT / "docs" / "models"
     recipes: Path = ROOT / "recipes"
+    taxonomy: Path | None = None  # folder of an NCBI taxdump: classes get their taxids
 
     @property
     def recipe(self) -> dict[str, dict[str, Any]]:
@@ -238,6 +245,9 @@ class Build:
             documents.mkdir(parents=True, exist_ok=True)
             for path in (*reports, rivals, self.result("classifier") / "history.json"):
                 shutil.copyfile(path, documents / path.name.removeprefix(f"{self.name}-"))
+        if self.taxonomy is not None:
+            words = ["--labels", str(self.labels), "--taxonomy", str(self.taxonomy)]
+            self.call([sys.executable, str(ROOT / "recipes" / "taxids.py"), str(package), *words])
         script = ROOT / "benchmarks" / "model_card.py"
         given = [str(package), *(str(path) for path in reports if path.suffix == ".json")]
         given += ["--rivals", str(rivals)]
@@ -313,11 +323,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--work", type=Path, default=Path("runs"), help="folder for results (default runs)")
     parser.add_argument("--device", help="auto, cpu, cuda, ... (default: what each command takes)")
     parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
+    parser.add_argument("--taxonomy", type=Path, help="folder of an NCBI taxdump, for the taxids of the classes")
     parser.add_argument("-n", "--dry-run", action="store_true", help="only say what would be done")
     options = parser.parse_args(argv)
     given: Iterable[tuple[str, Any]] = (("--device", options.device), ("--threads", options.threads))
     compute = tuple(word for flag, value in given if value is not None for word in (flag, str(value)))
-    Build(options.name, options.data, options.work, compute, options.dry_run).run()
+    Build(options.name, options.data, options.work, compute, options.dry_run, taxonomy=options.taxonomy).run()
 
 
 if __name__ == "__main__":

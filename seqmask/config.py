@@ -26,6 +26,7 @@ class ClassifierOptions:
 
     sequences: list[Path] = field(default_factory=list)  # FASTA or FASTQ files
     labels: Path = Path("labels.tsv")  # label table
+    taxonomy: Path | None = None  # folder of an NCBI taxdump, by which the taxids of the label table name taxa
     output: Path = Path("classifier")  # model directory to write
     ranks: tuple[str, ...] = ("superkingdom", "phylum", "genus")  # coarse to fine
     size: str = "small"  # tiny, mini, wide, small, base
@@ -67,6 +68,7 @@ class ExplainerOptions:
     classifier: Path = Path("classifier")  # model directory of the frozen classifier
     sequences: list[Path] = field(default_factory=list)
     labels: Path | None = None  # label table: only its `split` column and, with target "true", its labels are used
+    taxonomy: Path | None = None
     output: Path = Path("model")
     layers: int = 0  # layers of the Explainer, copied from the classifier's first ones; 0 = all
     operator: str = ""  # empty = the classifier's own
@@ -138,6 +140,7 @@ class EvaluateOptions:
     sequences: list[str] = field(default_factory=list)
     model: str = "genomes"
     labels: Path | None = None  # None = everything is scored against the classifier's own predictions
+    taxonomy: Path | None = None
     split: str | None = None  # score only this split of the label table
     limit: int = 0  # a random sample of this many sequences; 0 = all
     resample_by: str | None = None  # column of the labels whose sequences are resampled together; None: species, if any

@@ -6,7 +6,7 @@ import importlib.util
 import json
 import sys
 import tomllib
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -195,6 +195,14 @@ def test_every_step_and_then_none(made: Any) -> None:
     } <= documents
     made.run()
     assert steps() == ["model_card"]  # the card alone is written anew
+
+
+def test_taxids_by_a_taxdump(made: Any) -> None:
+    """Of the model that ships, before its card is written."""
+    replace(made, taxonomy=made.data).run()
+    words = CALLS[-2]
+    assert words[1:3] == [str(build.ROOT / "recipes" / "taxids.py"), str(made.shipped / "ssu")]
+    assert words[3:] == ["--labels", str(made.data / "ssu.tsv.gz"), "--taxonomy", str(made.data)]
 
 
 def test_a_judge_of_its_own_recipe(made: Any) -> None:

@@ -120,6 +120,12 @@ ModelName = Annotated[
         autocompletion=_models,
     ),
 ]
+Taxonomy = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of an NCBI taxdump (nodes.dmp, names.dmp): taxids of the label table name taxa.", metavar="DIR"
+    ),
+]
 TrainSequences = Annotated[
     list[Path], typer.Argument(metavar="SEQS...", help="FASTA or FASTQ files, plain or compressed.")
 ]

@@ -15,6 +15,7 @@ from seqmask.cli.common import (
     Precision,
     Quiet,
     Seed,
+    Taxonomy,
     Threads,
     Verbose,
     apart,
@@ -34,6 +35,7 @@ def evaluate(
     labels: Annotated[
         Path | None, typer.Option("-l", "--labels", help="Label table; without it the model's own predictions count.")
     ] = None,
+    taxonomy: Taxonomy = None,
     split: Annotated[str | None, typer.Option(help="Only this split of the label table.")] = None,
     limit: Annotated[int, typer.Option(min=0, help="A random sample of this many; 0 = all.")] = DEFAULTS.limit,
     resample_by: Annotated[

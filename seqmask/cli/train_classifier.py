@@ -14,6 +14,7 @@ from seqmask.cli.common import (
     Quiet,
     Resume,
     Seed,
+    Taxonomy,
     Threads,
     TrainSequences,
     Verbose,
@@ -35,6 +36,7 @@ def train_classifier(
     labels: Annotated[Path, typer.Option("-l", "--labels", help="Label table: TSV or CSV with a header.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Classifier directory to write.")],
     ranks: Annotated[str, typer.Option(help="Rank columns, coarse to fine, comma-separated.")] = RANKS,
+    taxonomy: Taxonomy = None,
     size: Annotated[
         str, typer.Option(help="tiny, mini, wide, small or base.", rich_help_panel="Model")
     ] = DEFAULTS.size,

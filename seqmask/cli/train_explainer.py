@@ -14,6 +14,7 @@ from seqmask.cli.common import (
     Quiet,
     Resume,
     Seed,
+    Taxonomy,
     Threads,
     TrainSequences,
     Verbose,
@@ -36,6 +37,7 @@ def train_explainer(
     labels: Annotated[
         Path | None, typer.Option("-l", "--labels", help="Label table: its `split` column, and true classes.")
     ] = None,
+    taxonomy: Taxonomy = None,
     layers: Annotated[
         int, typer.Option(min=0, help="0 = all of the classifier's.", rich_help_panel="Model")
     ] = DEFAULTS.layers,

@@ -31,7 +31,7 @@ from seqmask.sequences.tokens import KmerTokenizer
 from seqmask.version import DISTRIBUTION
 
 PACKAGES: Final = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "h5py", "dnaio", "xopen", "typer")
-EXTRAS: Final = ("pybigtools", "captum", "lime", "shap", "matplotlib")
+EXTRAS: Final = ("pybigtools", "captum", "lime", "shap", "matplotlib", "taxopy")
 OTHER: Final = "seqmask"  # another project's name on PyPI, of the same import name
 TOLERANCE: Final = 1e-4
 

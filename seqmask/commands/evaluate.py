@@ -49,7 +49,7 @@ def evaluate(options: EvaluateOptions, say: Callable[[str], None], report: Repor
     judge = load_judge(options.judge, model) if options.judge is not None else None
     other = load_other(options.other, model) if options.other is not None else None
     ranks = model.classifier.ranks
-    labelled = read_labelled(options.sequences, options.labels, ranks.names, any_rank=True)
+    labelled = read_labelled(options.sequences, options.labels, ranks.names, any_rank=True, taxonomy=options.taxonomy)
     column = labelled.resampled_by(options.resample_by)
     records = of_split(labelled, options.split, options.sequences)
     everyone = [record.name for found in labelled.splits.values() for record in found]

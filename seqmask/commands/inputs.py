@@ -70,15 +70,20 @@ def read_labelled(
     ranks: Sequence[str],
     shortest: int = 0,
     any_rank: bool = False,
+    taxonomy: Path | None = None,
 ) -> Labelled:
     """Every record with its row; records shorter than `shortest` nt are left out of `train` alone.
 
-    any_rank: one of the ranks is enough; otherwise the table has to name taxa of all of them.
-    Raises InputError for a sequence without a row, a table without a rank, or a record that is not nucleotides.
+    any_rank: one of the ranks is enough; otherwise the table has to name taxa of all of them. taxonomy: the folder of
+    an NCBI taxdump, by which taxids name taxa.
+    Raises InputError for a sequence without a row, a table without a rank, or a record that is not nucleotides, and
+    UsageError for a taxonomy without a table.
     """
     table = None
+    if labels is None and taxonomy is not None:
+        raise UsageError("--taxonomy needs --labels: it names the taxids of the label table")
     if labels is not None:
-        table = read_labels(labels)
+        table = read_labels(labels, taxonomy)
         there = [rank for rank in ranks if table.has(rank) and any(table.column(rank))]
         table.require(there if any_rank and there else ranks)
     splits: dict[str, list[Record]] = {}

@@ -72,7 +72,7 @@ def train_classifier(options: ClassifierOptions, report: Report, say: Say) -> di
     torch.manual_seed(options.seed)
 
     shortest = tokenizer.shortest if by_kmers else BpeTokenizer.shortest
-    labelled = read_labelled(options.sequences, options.labels, options.ranks, shortest)
+    labelled = read_labelled(options.sequences, options.labels, options.ranks, shortest, taxonomy=options.taxonomy)
     train = training_records(labelled, str(options.labels))
     if not by_kmers:
         tokenizer = BpeTokenizer.learn((record.sequence for record in train), options.vocabulary)

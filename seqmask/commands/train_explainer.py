@@ -267,7 +267,9 @@ def corpora(
     Without labels, or without a `val` split, the last tenth of the sequences (at most the limit) is held out.
     """
     shortest = model.tokenizer.shortest
-    labelled = read_labelled(options.sequences, options.labels, model.ranks.names, shortest, any_rank=True)
+    labelled = read_labelled(
+        options.sequences, options.labels, model.ranks.names, shortest, any_rank=True, taxonomy=options.taxonomy
+    )
     rng = np.random.default_rng(options.seed)
     train, val = (
         training_records(labelled, str(options.labels or options.sequences[0])),

@@ -126,6 +126,7 @@ def fit_ranks(rows: Iterable[Mapping[str, str]], names: Sequence[str], min_per_c
     """Ranks whose classes are the taxa of the training rows, sorted.
 
     A taxon with fewer than `min_per_class` rows is no class: its rows are unknown at this rank and teach the others.
+    Its taxid is the one that rows of it have in RANK_taxid; -1 where none has, or where several taxa share the name.
     The parents of a class are those of the next coarser rank's classes that it shares a row with.
     """
     rows = list(rows)
@@ -139,7 +140,7 @@ def fit_ranks(rows: Iterable[Mapping[str, str]], names: Sequence[str], min_per_c
         if not classes:
             raise SeqmaskError(f"rank {name!r}: no taxon has {min_per_class} training sequences or more")
         parents = _parents(rows, name, classes, ranks[-1]) if ranks else ()
-        ranks.append(Rank(name, classes, (UNKNOWN,) * len(classes), parents))
+        ranks.append(Rank(name, classes, _taxids(rows, name, classes), parents))
     return Ranks(tuple(ranks))
 
 
@@ -165,6 +166,20 @@ def nested_share(targets: NDArray[np.int64]) -> float:
             np.maximum.at(most, pairs[0], counts)
             shares.append(float(most.sum() / counts.sum()))
     return min(shares)
+
+
+def taxids_of(rank: str) -> str:
+    """The column that holds the NCBI taxids of a rank's taxa."""
+    return f"{rank}_taxid"
+
+
+def _taxids(rows: Sequence[Mapping[str, str]], name: str, classes: Sequence[str]) -> tuple[int, ...]:
+    """The NCBI taxid of each class."""
+    found: dict[str, set[str]] = {taxon: set() for taxon in classes}
+    for taxon, taxid in {(row.get(name, ""), row.get(taxids_of(name), "")) for row in rows}:
+        if taxon in found and taxid.isdecimal():
+            found[taxon].add(taxid)
+    return tuple(int(next(iter(found[taxon]))) if len(found[taxon]) == 1 else UNKNOWN for taxon in classes)
 
 
 def _parents(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,10 +12,14 @@ from pathlib import Path
 from xopen import xopen
 
 from seqmask.errors import InputError
-from seqmask.labels.ranks import ALIASES
+from seqmask.labels.ranks import ALIASES, taxids_of
+from seqmask.labels.taxonomy import Lineage, read_lineages
+
+log = logging.getLogger(__name__)
 
 ID_COLUMNS = ("seq_id", "sequence_id", "id", "feature id", "otu id", "ident", "accession", "name")
 LINEAGE_COLUMNS = ("lineage", "taxonomy", "taxon")
+TAXID_COLUMNS = ("taxid", "tax_id", "ncbi_taxid")
 SPLIT_COLUMN = "split"
 # Prefixes of one lineage text: `d__Bacteria;p__Bacillota` (GTDB, QIIME 2, UNITE), `D_0__Bacteria;D_1__...` (old QIIME).
 PREFIXES = {
@@ -38,7 +43,8 @@ _NOTHING = frozenset({"", "na", "n/a", "nan", "none", "unknown", "unclassified",
 class LabelTable:
     """Labels of sequences by id, as columns; a taxon that is not known is the empty text.
 
-    columns: every column of the table but the id, by its lower-case name; a lineage is split into its ranks.
+    columns: every column of the table but the id, by its lower-case name; a lineage is split into its ranks. RANK_taxid
+    is the NCBI taxid of the taxon in column RANK, where it is known.
     """
 
     path: str
@@ -69,10 +75,12 @@ class LabelTable:
         for candidate in (rank, ALIASES.get(rank, rank)):
             if candidate in self.columns:
                 return self.columns[candidate]
+        by_taxid = any(name in self.columns for name in TAXID_COLUMNS)
         raise InputError(
             self.path,
             f"no column {rank!r}",
             expected=f"one of {', '.join(self.columns)}" if self.columns else "a column beside the id",
+            remedy="with --taxonomy DIR, an NCBI taxdump, taxids name taxa" if by_taxid else "",
         )
 
     def require(self, ranks: Iterable[str]) -> None:
@@ -97,8 +105,9 @@ class LabelTable:
         i = self._find(name)
         row = {column: values[i] for column, values in self.columns.items()}
         for alias, column in ALIASES.items():
-            if column in row:
-                row.setdefault(alias, row[column])
+            for other, name in ((alias, column), (taxids_of(alias), taxids_of(column))):
+                if name in row:
+                    row.setdefault(other, row[name])
         return row
 
     def split(self, name: str) -> str:
@@ -118,8 +127,11 @@ class LabelTable:
             raise InputError(self.path, f"no label for sequence {name!r}", remedy="add it to the table") from None
 
 
-def read_labels(path: str | Path) -> LabelTable:
-    """A TSV or CSV table with a header, plain or compressed (by content): an id column and ranks or a lineage."""
+def read_labels(path: str | Path, taxonomy: Path | None = None) -> LabelTable:
+    """A TSV or CSV table with a header, plain or compressed (by content): an id column and ranks, a lineage or taxids.
+
+    taxonomy: the folder of an NCBI taxdump, by which taxids name taxa.
+    """
     text = _read_text(path)
     lines = _rows(path, text)
     header_line, header = next(lines, (1, []))
@@ -143,7 +155,8 @@ def read_labels(path: str | Path) -> LabelTable:
     ids = columns.pop(key)
     for name in list(columns):
         columns[name] = _clean(columns[name])
-    return LabelTable(str(path), ids, _with_lineage(columns))
+    columns = _with_lineage(columns)
+    return LabelTable(str(path), ids, columns if taxonomy is None else _with_taxonomy(path, columns, taxonomy))
 
 
 def _read_text(path: str | Path) -> str:
@@ -229,6 +242,36 @@ def _with_lineage(columns: dict[str, list[str]]) -> dict[str, list[str]]:
         if rank in found and rank not in columns and ALIASES.get(rank) not in columns:
             columns[rank] = [parsed[value].get(rank, "") for value in values]
     return columns
+
+
+def _with_taxonomy(path: str | Path, columns: dict[str, list[str]], directory: Path) -> dict[str, list[str]]:
+    """Add the ranks above the taxids, and the taxids there; a rank that has its own column keeps that one."""
+    name = next((name for name in TAXID_COLUMNS if name in columns), None)
+    if name is None:
+        raise InputError(
+            path, "no column of taxids", expected=f"one of {', '.join(TAXID_COLUMNS)}", remedy="or leave out --taxonomy"
+        )
+    taxids = {text: _taxid(path, name, text) for text in dict.fromkeys(columns[name]) if text}
+    known = read_lineages(directory, set(taxids.values()))
+    if missing := [text for text, taxid in taxids.items() if taxid not in known]:
+        shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
+        log.warning("%s: %d of %d taxids are not in %s: %s", path, len(missing), len(taxids), directory, shown)
+    lineages: dict[str, Lineage] = {text: known.get(taxid, {}) for text, taxid in taxids.items()} | {"": {}}
+    for rank in dict.fromkeys(rank for lineage in known.values() for rank in reversed(lineage)):
+        taxa = {text: lineage.get(rank, ("", 0)) for text, lineage in lineages.items()}
+        column = next((column for column in (rank, ALIASES.get(rank)) if column in columns), None) or rank
+        if column not in columns:
+            columns[column] = [taxa[text][0] for text in columns[name]]
+        rows = zip(columns[column], (taxa[text] for text in columns[name]), strict=True)
+        columns.setdefault(taxids_of(column), [str(taxid) if own == taxon else "" for own, (taxon, taxid) in rows])
+    return columns
+
+
+def _taxid(path: str | Path, column: str, text: str) -> int:
+    whole = text.removesuffix(".0")  # as pandas writes numbers beside empty fields
+    if not (whole.isascii() and whole.isdecimal()):
+        raise InputError(path, f"{text!r} in column {column!r}", expected="an NCBI taxid, such as 562")
+    return int(whole)
 
 
 def parse_lineage(text: str) -> dict[str, str]:

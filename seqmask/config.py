@@ -26,8 +26,8 @@ class ClassifierOptions:
 
     sequences: list[Path] = field(default_factory=list)  # FASTA or FASTQ files
     labels: Path = Path("labels.tsv")  # label table
-    taxonomy: Path | None = None  # folder of an NCBI taxdump, by which the taxids of the label table name taxa
     output: Path = Path("classifier")  # model directory to write
+    taxonomy: Path | None = None  # folder of an NCBI taxdump, by which the taxids of the label table name taxa
     ranks: tuple[str, ...] = ("superkingdom", "phylum", "genus")  # coarse to fine
     size: str = "small"  # tiny, mini, wide, small, base
     tokenizer: str = "kmer"  # kmer, bpe (learned from the training sequences)

@@ -120,6 +120,7 @@ ModelName = Annotated[
         autocompletion=_models,
     ),
 ]
+Overlap = Annotated[int, typer.Option(min=0, help="nt that windows of a long record share; at most half of one.")]
 Taxonomy = Annotated[
     Path | None,
     typer.Option(
@@ -135,24 +136,32 @@ def build(kind: type[Options], given: Mapping[str, Any], **computed: Any) -> Opt
     """The options object of a command from its parameters (`locals()`), by name.
 
     Each field of `kind`, and of its `Compute` if it has one, is taken from the parameter of the same name; `computed`
-    replaces parameters whose value is not the field's. What is no field is left out.
+    replaces parameters whose value is not the field's. What is no field is left out. The --config itself is no file of
+    the run: an output would replace it.
     """
     values = {**given, **computed}
     if "compute" in {field.name for field in fields(kind)}:
         values["compute"] = Compute(**_named(Compute, values))
-    return kind(**_named(kind, values))
+    options = kind(**_named(kind, values))
+    config = given.get("config")
+    if config is not None and _names(options, config):
+        raise typer.BadParameter(f"{config} is an input or output of this run, too", param_hint="--config")
+    return options
 
 
 def apart(log_file: Path | None, options: Any) -> Path | None:
     """The log file, which is appended to; UsageError where it is a file that the options name for something else."""
-    if log_file is None:
-        return None
+    if log_file is not None and _names(options, log_file):
+        raise UsageError(f"--log-file {log_file} is an input or output of this run; give it a name of its own")
+    return log_file
+
+
+def _names(options: Any, file: Path) -> bool:
+    """Whether a field of the options names this file."""
     from seqmask.results.files import same_file
 
     named = [value for of in fields(options) for value in _paths(getattr(options, of.name))]
-    if any(log_file.absolute() == Path(path).absolute() or same_file(log_file, path) for path in named):
-        raise UsageError(f"--log-file {log_file} is an input or output of this run; give it a name of its own")
-    return log_file
+    return any(file.absolute() == Path(path).absolute() or same_file(file, path) for path in named)
 
 
 def _paths(value: Any) -> list[str]:

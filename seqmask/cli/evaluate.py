@@ -12,6 +12,7 @@ from seqmask.cli.common import (
     Force,
     LogFile,
     ModelName,
+    Overlap,
     Precision,
     Quiet,
     Seed,
@@ -79,7 +80,7 @@ def evaluate(
         Path | None, typer.Option(help="Write everything as JSON; - prints it instead of the tables.", metavar="F")
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 when a red flag fires.")] = False,
-    overlap: Annotated[int, typer.Option(min=0, help="nt that windows of a long record share.")] = DEFAULTS.overlap,
+    overlap: Overlap = DEFAULTS.overlap,
     frames: Annotated[
         int, typer.Option(min=0, help="k-mer frames to read and average; 0 = the model's own number.")
     ] = DEFAULTS.frames,

@@ -112,7 +112,8 @@ def mask(
         ),
     ] = False,
     overlap: Annotated[
-        int, typer.Option(min=0, help="nt that windows of a long record share.", rich_help_panel=MASKS)
+        int,
+        typer.Option(min=0, help="nt that windows of a long record share; at most half of one.", rich_help_panel=MASKS),
     ] = DEFAULTS.overlap,
     frames: Annotated[
         int,

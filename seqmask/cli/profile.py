@@ -12,6 +12,7 @@ from seqmask.cli.common import (
     Force,
     LogFile,
     ModelName,
+    Overlap,
     Precision,
     Quiet,
     Seed,
@@ -51,7 +52,7 @@ def profile(
     json: Annotated[
         Path | None, typer.Option(help="Write the figures of the regions, and of the run, as JSON.", metavar="F")
     ] = None,
-    overlap: Annotated[int, typer.Option(min=0, help="nt that windows of a long record share.")] = DEFAULTS.overlap,
+    overlap: Overlap = DEFAULTS.overlap,
     frames: Annotated[
         int, typer.Option(min=0, help="k-mer frames to read and average; 0 = the model's own number.")
     ] = DEFAULTS.frames,

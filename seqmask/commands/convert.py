@@ -12,6 +12,7 @@ from seqmask.errors import UsageError
 from seqmask.results import convert as to
 from seqmask.results.files import Sink, Target, check_targets, is_straight
 from seqmask.results.reader import Results, read
+from seqmask.sequences.source import STDIN
 
 
 def convert(options: ConvertOptions, say: Callable[[str], None]) -> None:
@@ -22,6 +23,9 @@ def convert(options: ConvertOptions, say: Callable[[str], None]) -> None:
         raise UsageError("nothing to write: give --bedgraph, --bigwig, --tokens, --logo or --modisco")
     if (options.logo or arrays) and not options.sequences:
         raise UsageError("--logo and --modisco need --sequences: the files that were masked; HDF5 holds no sequences")
+    piped = [path for path in options.sequences if path == STDIN or is_straight(path)]
+    if piped and options.logo and arrays:
+        raise UsageError(f"--logo and --modisco both read {piped[0]}, which can be read once; give them a run each")
     check_targets(paths, options.force, inputs=[options.source, *options.sequences])
     for path in filter(None, [options.bigwig, *arrays]):
         if is_straight(path):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seqmask.commands.inputs import Labelled, of_split, read_labelled, sampled
+from seqmask.commands.inputs import Labelled, of_split, read_labelled, sampled, sha256_by_name
 from seqmask.commands.known import read_known, score_known
 from seqmask.commands.mask import load
 from seqmask.config import EvaluateOptions
@@ -28,7 +28,7 @@ from seqmask.inference.device import describe
 from seqmask.labels.ranks import Ranks
 from seqmask.models.bundled import resolve
 from seqmask.models.checkpoint import ClassifierModel, Model, load_classifier, load_model
-from seqmask.models.storage import file_sha256, finite
+from seqmask.models.storage import finite
 from seqmask.progress import Report, Watch, unheard
 from seqmask.results.files import Target, check_targets
 from seqmask.results.text import encode
@@ -43,7 +43,7 @@ def evaluate(options: EvaluateOptions, say: Callable[[str], None], report: Repor
     check_options(options)
     rivals = parse(options.rivals)
     directory = resolve(options.model)
-    model, engine = load(directory, options.compute, options.overlap)
+    model, engine = load(directory, options.compute)
     watch = Watch(report)
     engine.pulse = watch.done
     judge = load_judge(options.judge, model) if options.judge is not None else None
@@ -162,7 +162,7 @@ def asked_of(options: EvaluateOptions) -> dict[str, Any]:
     return {
         "against": "the classifier's own predictions" if options.labels is None else "true labels",
         "split": options.split,
-        "data_sha256": {str(path).rsplit("/", 1)[-1]: file_sha256(path) for path in paths_of(options)},
+        "data_sha256": sha256_by_name(paths_of(options)),
         "limit": options.limit,
         "overlap": options.overlap,
         "seed": options.seed,
@@ -231,7 +231,7 @@ def write_report(path: Path, report: dict[str, Any]) -> None:
         sink.write(encode(json.dumps(finite(report), indent=1, ensure_ascii=False, allow_nan=False) + "\n"))
 
 
-def paths_of(options: EvaluateOptions) -> list[Any]:
+def paths_of(options: EvaluateOptions) -> list[Path]:
     """Input files that have a digest (stdin has none)."""
     named = [Path(path) for path in options.sequences if path != "-"]
     tables = [path for path in (options.labels, options.truth, options.annotations) if path is not None]

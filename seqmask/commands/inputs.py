@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +16,7 @@ from seqmask.errors import InputError, UsageError
 from seqmask.evaluation.resampling import Resampling
 from seqmask.labels.ranks import Ranks
 from seqmask.labels.tables import LabelTable, read_labels
-from seqmask.models.storage import file_sha256
+from seqmask.models.storage import file_sha256, read_json
 from seqmask.results.files import is_straight, refuse_option
 from seqmask.sequences.records import Record, check_nucleotides, read
 from seqmask.sequences.source import STDIN, check_readable
@@ -167,15 +169,40 @@ def training_records(labelled: Labelled, source: str) -> list[Record]:
 
 def digests(paths: Iterable[Path]) -> dict[str, str]:
     """SHA-256 of the files of a training by name, before any work; UsageError for what can be read only once."""
-    found = {}
+    paths = list(paths)
     for path in paths:
         if str(path) == STDIN or is_straight(path):
             raise UsageError(
                 f"{path} is a pipe: training notes the digests of its files and may be resumed; name files"
             )
         check_readable(str(path))
-        found[path.name] = file_sha256(path)
-    return found
+    return sha256_by_name(paths)
+
+
+def sha256_by_name(paths: Sequence[Path]) -> dict[str, str]:
+    """SHA-256 of files by their names; by the paths as given where two have one name."""
+    names = Counter(path.name for path in paths)
+    return {path.name if names[path.name] == 1 else str(path): file_sha256(path) for path in paths}
+
+
+def finished(options: Any, settings: str, report: str, wanted: dict[str, Any]) -> bool:
+    """Whether `--resume` finds the training in a directory done.
+
+    settings: the file that says how the directory was made; report: the one that is written last; wanted: as it would
+    be made now. Raises UsageError for a directory that was made otherwise, unless --force trains it anew.
+    """
+    directory: Path = options.output
+    if not options.resume or not (directory / report).exists() or any((directory / it).exists() for it in CHECKPOINTS):
+        return False
+    made = read_json(directory / settings)
+    found = {**made, **made["settings"]["options"], "data_sha256": made["settings"].get("data_sha256")}
+    changed = [key for key, value in wanted.items() if found.get(key) != value]
+    if changed and not options.force:
+        raise UsageError(
+            f"{directory}: holds a finished training with another {', '.join(changed)}; "
+            "give --force to train anew, or the same options"
+        )
+    return not changed
 
 
 def prepare_output(directory: Path, force: bool, resume: bool) -> None:
@@ -191,9 +218,6 @@ def prepare_output(directory: Path, force: bool, resume: bool) -> None:
     if directory.exists() and any(directory.iterdir()) and not (force or resume):
         raise UsageError(f"{directory}: exists and is not empty; give --force to replace what it holds, or --resume")
     directory.mkdir(parents=True, exist_ok=True)
-    if not resume:
-        for name in CHECKPOINTS:
-            (directory / name).unlink(missing_ok=True)
 
 
 def one_of(flag: str, value: str, known: Collection[str]) -> None:

@@ -19,7 +19,6 @@ from seqmask.commands.report import mask_report, small_files
 from seqmask.commands.resuming import decisive, kept, recovery
 from seqmask.commands.target import by_rank, named_classes
 from seqmask.config import Compute, MaskOptions
-from seqmask.errors import UsageError
 from seqmask.inference.device import describe, options_of, token_budget
 from seqmask.inference.engine import Engine
 from seqmask.inference.explain import explain_pool, pooled
@@ -115,7 +114,7 @@ def mask(options: MaskOptions, say: Callable[[str], None], report: Callable[[Tal
     check_inputs(reads)
     part = part_of(options.shard, reads) if options.shard else None
     directory = resolve(options.model)
-    model, engine = load(directory, options.compute, options.overlap)
+    model, engine = load(directory, options.compute)
     if engine.device.type == "cuda":
         ready(model, engine)
     tau = model.threshold if options.threshold is None else options.threshold
@@ -208,13 +207,10 @@ def remarks(outputs: Outputs, ranks: Sequence[str], min_confidence: float) -> It
         )
 
 
-def load(directory: Any, compute: Compute, overlap: int = 0) -> tuple[Model, Engine]:
-    """A model on its device, and the engine that runs it. UsageError where its windows can not share so many nt."""
+def load(directory: Any, compute: Compute) -> tuple[Model, Engine]:
+    """A model on its device, and the engine that runs it."""
     device, precision = options_of(compute)
     model = load_model(directory)
-    longest = model.classifier.tokenizer.max_length(model.classifier.network.max_tokens)
-    if overlap > longest:
-        raise UsageError(f"--overlap {overlap}: windows of this model have {longest} nt; give less")
     model.classifier.network.to(device)
     model.explainer.to(device)
     return model, Engine(device, precision, token_budget(device, model.classifier.network.config), compute.batch_size)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seqmask.commands.inputs import of_split, read_labelled, sampled
+from seqmask.commands.inputs import of_split, read_labelled, sampled, sha256_by_name
 from seqmask.commands.mask import Tally, load
 from seqmask.config import ProfileOptions
 from seqmask.errors import InputError, UsageError
@@ -25,7 +25,7 @@ from seqmask.inference.device import describe
 from seqmask.inference.explain import explain_pool, pooled
 from seqmask.models.bundled import resolve
 from seqmask.models.checkpoint import Model
-from seqmask.models.storage import file_sha256, finite
+from seqmask.models.storage import finite
 from seqmask.results import profile as output
 from seqmask.results.files import Target, check_targets
 from seqmask.results.text import encode
@@ -63,7 +63,7 @@ def profile(options: ProfileOptions, say: Callable[[str], None], report: Callabl
     record = read_reference(options.reference)
     reference = Reference(record)
     regions = [] if options.regions is None else regions_of(options.regions, record)
-    model, engine = load(resolve(options.model), options.compute, options.overlap)
+    model, engine = load(resolve(options.model), options.compute)
     labelled = read_labelled(options.sequences, options.labels, ())
     records = sampled(of_split(labelled, options.split, options.sequences), options.limit, options.seed)
     column = labelled.resampled_by()
@@ -161,7 +161,7 @@ def described(options: ProfileOptions, model: Model, reference: Reference, tau: 
         "explainer_sha256": model.sha256,
         "reference": reference.name,
         "reference_length": len(reference),
-        "data_sha256": {path.name: file_sha256(path) for path in inputs if path.is_file()},
+        "data_sha256": sha256_by_name([path for path in inputs if path.is_file()]),
         "split": options.split,
         "limit": options.limit,
         "overlap": options.overlap,

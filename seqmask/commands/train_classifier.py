@@ -17,6 +17,7 @@ from seqmask.commands.inputs import (
     Labelled,
     crop_law,
     digests,
+    finished,
     one_of,
     prepare_output,
     read_labelled,
@@ -58,7 +59,7 @@ CALIBRATION_LIMIT = 4000  # sequences of `val` that temperatures are fitted on
 
 @in_each_process
 def train_classifier(options: ClassifierOptions, report: Report, say: Say) -> dict[str, Any]:
-    """Train, write the directory, and return the report that is also written to report.json."""
+    """Train, write the directory, and return the report that is also in report.json; nothing where it was done before."""
     by_kmers = options.tokenizer == "kmer"
     crossing = options.k if by_kmers and options.crossing and options.k == options.stride > 1 else 0
     check_options(options, by_kmers, crossing)
@@ -67,6 +68,10 @@ def train_classifier(options: ClassifierOptions, report: Report, say: Say) -> di
         crop_law(options.min_crop, tokenizer.max_length(options.max_tokens))  # refused before anything is written
     data = digests([*map(Path, options.sequences), options.labels])
     prepare_output(options.output, options.force, options.resume)
+    made = fingerprint(options, data)
+    if finished(options, "classifier.json", "report.json", made):
+        say(f"{options.output}: finished already, with the same options")
+        return {}
     device, precision = first_ones(options_of(options.compute))
     say(f"device {describe(device)}, precision {precision}, seed {options.seed}")
     torch.manual_seed(options.seed)
@@ -106,9 +111,10 @@ def train_classifier(options: ClassifierOptions, report: Report, say: Say) -> di
     )
     network = Classifier(config, ranks.sizes, options.operator).to(device)
     of_bag, checkpoints = (
-        Checkpoints(options.output / name, options.checkpoint_minutes, options.resume, fingerprint(options, data))
-        for name in CHECKPOINTS
+        Checkpoints(options.output / name, options.checkpoint_minutes, options.resume, made) for name in CHECKPOINTS
     )
+    for stored in (checkpoints, of_bag):
+        stored.begin()
     if options.bag_epochs > 0 and not checkpoints.waiting:
         train_bag(network, corpus, tokenizer, law, options, device, of_bag, report)
     history = fit(

@@ -18,6 +18,7 @@ from torch import Tensor
 from seqmask.commands.inputs import (
     crop_law,
     digests,
+    finished,
     one_of,
     prepare_output,
     read_labelled,
@@ -132,7 +133,7 @@ class Validation:
 
 @in_each_process
 def train_explainer(options: ExplainerOptions, report: Report, say: Callable[[str], None]) -> dict[str, Any]:
-    """Train, write the model directory, return the report (threshold, frontier on `val`)."""
+    """Train, write the model directory, return the report (threshold, frontier on `val`); nothing if done before."""
     one_of("--target", options.target, TARGETS)
     one_of("--form", options.form, FORMS)
     one_of("--necessity-kind", options.necessity_kind, KINDS)
@@ -143,6 +144,10 @@ def train_explainer(options: ExplainerOptions, report: Report, say: Callable[[st
     prepare_output(options.output, options.force, options.resume)
     device, precision = first_ones(options_of(options.compute))
     model = load_classifier(options.classifier)
+    made = fingerprint(options, data) | {"classifier_sha256": model.sha256}
+    if finished(options, "explainer.json", "explainer-report.json", made):
+        say(f"{options.output}: finished already, with the same options")
+        return {}
     law = crop_law(options.min_crop, model.tokenizer.max_length(model.network.max_tokens))
     model.network.to(device)
     operator = options.operator or model.network.operator
@@ -169,9 +174,10 @@ def train_explainer(options: ExplainerOptions, report: Report, say: Callable[[st
         options.output / "checkpoint.safetensors",
         options.checkpoint_minutes,
         options.resume,
-        fingerprint(options, data) | {"classifier_sha256": model.sha256},
+        made,
         validation,
     )
+    checkpoints.begin()
     if parts := two_parts(steps, options.effects_share):
         say(parts)
     if not checkpoints.waiting:

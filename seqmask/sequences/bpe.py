@@ -146,7 +146,7 @@ def _text(codes: NDArray[np.uint8]) -> str:
 def token_windows(spans: NDArray[np.int32], most: int, overlap: int) -> list[tuple[int, int]]:
     """First and last token (half-open) of windows of at most `most` tokens that cover spans (T, 2) without gaps.
 
-    Neighbours share at least `overlap` nt, as far as a window is longer than that; the last window is as long as the
+    Neighbours share at least `overlap` nt, or half of their tokens if that is less; the last window is as long as the
     others. One window where all tokens fit, none where there are none.
     """
     count = len(spans)
@@ -156,5 +156,5 @@ def token_windows(spans: NDArray[np.int32], most: int, overlap: int) -> list[tup
     while begins[-1] + most < count:
         reach = spans[begins[-1] + most - 1, 1] - overlap
         begin = int(np.searchsorted(spans[:, 0], reach, side="right")) - 1
-        begins.append(min(max(begin, begins[-1] + 1), count - most))
+        begins.append(min(max(begin, begins[-1] + max(most // 2, 1)), count - most))
     return [(begin, begin + most) for begin in begins]

@@ -26,14 +26,15 @@ class Window:
 
 
 def tile(length: int, window: int, overlap: int, step: int = 1) -> Spans:
-    """Windows (n, 2) of exactly `window` nt that cover [0, length) evenly, neighbours sharing at least `overlap` nt.
+    """Windows (n, 2) of exactly `window` nt that cover [0, length) evenly, neighbours sharing at least `overlap` nt, or
+    half of themselves if that is less: what is shared by more than two is read again and again.
 
     One window of `length` nt when the record fits. Starts but the last are multiples of `step`, so that the tokens of
     neighbouring windows coincide. Nothing is cut off and there is no short last window.
     """
     if length <= window:
         return np.array([[0, length]], dtype=np.int32)
-    stride = max(window - overlap - (step - 1), 1)
+    stride = max(window - min(overlap, window // 2) - (step - 1), 1)
     count = -(-(length - window) // stride) + 1
     starts = np.linspace(0, length - window, count).astype(np.int32)
     starts[:-1] -= starts[:-1] % step

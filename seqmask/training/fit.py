@@ -90,6 +90,11 @@ class Checkpoints:
         """Whether there is a checkpoint to go on from."""
         return self.resume and self.path is not None and self.path.exists()
 
+    def begin(self) -> None:
+        """Delete what an earlier run left, unless this one goes on from it. Of several processes the first one does."""
+        if not self.resume and is_main():
+            self.remove()
+
     def remove(self) -> None:
         """Delete the checkpoint of a finished run."""
         if self.path is not None:

@@ -281,13 +281,23 @@ def test_what_the_command_line_cannot_mean(run: Run, few: Path, tiny_model: Path
         (("-o", ""), r"'' is no prefix of file names"),
         (("--tsv", tmp_path / "a.tsv", "--log-file", reads), r"reads\.fasta is an input or output of this run"),
         (("--tsv", tmp_path / "a.tsv", "--log-file", tmp_path / "a.tsv"), r"a\.tsv is an input or output of this run"),
-        (("--tsv", tmp_path / "a.tsv", "--overlap", 10**6), r"--overlap 1000000: windows of this model have \d+ nt"),
         (("--tsv", tmp_path / "a.tsv", "-t", 10**5), r"--threads"),
         (("--tsv", tmp_path / "a.tsv", "--seed", 2**63), r"--seed"),
     ):
         check(run("mask", "-q", reads, "-m", tiny_model, *options), 2, pattern)
         assert [path.name for path in tmp_path.iterdir()] == ["reads.fasta"], options
         assert reads.read_bytes() == before
+
+
+def test_the_config_is_no_output(run: Run, few: Path, tiny_model: Path, tmp_path: Path) -> None:
+    """It would be replaced by it; but a run may be repeated by the options that it has left."""
+    config = tmp_path / "c.toml"
+    config.write_text("[mask]\noverlap = 60\n")
+    done = run("mask", "-q", few, "-m", tiny_model, "--config", config, "--tsv", config, "--force")
+    check(done, 2, r"--config: .*c\.toml is an input or output of this run, too")
+    assert config.read_text() == "[mask]\noverlap = 60\n"
+    for again in ((), ("--config", tmp_path / "x.config.toml", "--force")):
+        assert run("mask", "-q", few, "-m", tiny_model, "-o", tmp_path / "x", *again).code == 0
 
 
 def test_names_need_not_be_utf8(run: Run, few: Path, tiny_model: Path, tmp_path: Path) -> None:

@@ -83,6 +83,18 @@ def unlabelled(
     return done, json.loads(path.read_text())
 
 
+def test_files_of_one_name_have_a_digest_each(run: Run, tiny_model: Path, reads: Path, tmp_path: Path) -> None:
+    paths = [tmp_path / name / "x.fasta" for name in "ab"]
+    for base, path in zip("AC", paths, strict=True):
+        path.parent.mkdir()
+        path.write_text(f">{base}\n{'ACGGTCA' * 20}{base}\n")
+    common = ("-m", tiny_model, "--sample", 1, "-x", "cpu", "-t", 1, "-q")
+    for given, names in ((paths, {str(path) for path in paths}), (paths[:1], {"x.fasta"})):
+        done = run("evaluate", *given, *common, "--json", tmp_path / "x.json", "--force")
+        assert done.code == 0, done.err
+        assert set(json.loads((tmp_path / "x.json").read_text())["data_sha256"]) == names
+
+
 def test_labels_of_one_rank_are_enough(
     run: Run, reads: Path, labels: Path, tiny_model: Path, tmp_path: Path, labelled: tuple[Any, dict[str, Any]]
 ) -> None:

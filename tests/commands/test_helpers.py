@@ -124,6 +124,7 @@ def test_convert_refuses(run: Run, masked: Path, few: Path, tmp_path: Path) -> N
         (("--bedgraph", "-", "--rank", "class"), 2, "--rank class: no such rank in"),
         (("--bedgraph", tmp_path / "x", "--record", "nobody"), 1, "no record 'nobody'"),
         (("--logo", tmp_path / "x", "-s", few), 1, "no more records; expected"),
+        (("--logo", tmp_path / "x", "--modisco", tmp_path / "m", "-s", "-"), 2, "both read -, which can be read once"),
     ):
         done = run("convert", "-q", f"{masked}.h5", *arguments)
         assert (done.code, done.out) == (code, b""), done.err

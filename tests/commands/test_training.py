@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from seqmask.commands.train_classifier import train_classifier
 from seqmask.commands.train_explainer import train_explainer, verdict
 from seqmask.config import ClassifierOptions, Compute, ExplainerOptions
-from seqmask.errors import InputError, SeqmaskError, StoppedError
+from seqmask.errors import InputError, SeqmaskError, StoppedError, UsageError
 from seqmask.evaluation.frontier import AREAS, FEW_AREAS, Point, Wanted
 from seqmask.evaluation.scoring import Scorer
 from seqmask.inference.engine import Engine
@@ -401,6 +401,47 @@ class TestResume:
         save_classifier(own, model.network, model.tokenizer, model.ranks, model.settings)
         with pytest.raises(InputError, match=r"other options \(classifier_sha256\)"):
             train(replace(options, resume=True))
+
+
+class TestFinished:
+    """A job that is queued once more with --resume finds its work done; --force or other options train anew."""
+
+    def test_classifier(self, run: Run, data: tuple[Path, Path], classifier: Path, tmp_path: Path) -> None:
+        shutil.copytree(classifier, out := tmp_path / "classifier")
+        before = {path.name: path.read_bytes() for path in out.iterdir()}
+        again = classify(run, data, out, "--resume")
+        assert again.code == 0, again.err
+        assert f"{out}: finished already, with the same options" in again.err
+        assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+        other = classify(run, data, out, "--resume", "--seed", 2, "--bag-epochs", 1)
+        assert other.code == 2
+        assert "holds a finished training with another bag_epochs, seed; give --force to train anew" in other.err
+        assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+        anew = classify(run, data, out, "--resume", "--force", "--seed", 2, "--bag-epochs", 1)
+        assert anew.code == 0, anew.err
+        assert (out / "classifier.safetensors").read_bytes() != before["classifier.safetensors"]
+
+    def test_explainer(self, data: tuple[Path, Path], classifier: Path, whole: Path, tmp_path: Path) -> None:
+        shutil.copytree(whole, out := tmp_path / "model")
+        options = replace(options_of(data, classifier, out), resume=True)
+        assert train(options) == [f"{out}: finished already, with the same options"]
+        with pytest.raises(UsageError, match="with another learning_rate"):
+            train(replace(options, learning_rate=0.2))
+
+    def test_force_with_wrong_input_loses_no_checkpoint(
+        self, data: tuple[Path, Path], classifier: Path, tmp_path: Path
+    ) -> None:
+        options = options_of(data, classifier, tmp_path / "model")
+        with pytest.raises(Stopped):
+            train(options, 4, "failure")
+        broken = tmp_path / "broken.fasta"
+        broken.write_text("no FASTA\n")
+        with pytest.raises(SeqmaskError):
+            train(replace(options, sequences=[broken], force=True))
+        assert (tmp_path / "model" / "checkpoint.safetensors").exists()
+        with pytest.raises(Stopped):
+            train(replace(options, force=True), 1, "failure")
+        assert not (tmp_path / "model" / "checkpoint.safetensors").exists(), "this one began anew"
 
 
 class TestClassifier:

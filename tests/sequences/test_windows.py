@@ -14,6 +14,12 @@ from seqmask.sequences.tokens import KmerTokenizer
 from seqmask.sequences.windows import join, split, tile
 
 
+def test_no_more_than_half_a_window_is_shared():
+    """Sharing a whole window would be a window each nucleotide."""
+    for overlap in (300, 600, 10**6):
+        assert tile(6000, 600, overlap).tolist() == [[start, start + 600] for start in range(0, 5401, 300)]
+
+
 @pytest.mark.parametrize("step", [1, 3, 6])
 @pytest.mark.parametrize(("window", "overlap"), [(12, 0), (30, 10), (60, 24), (600, 192), (1536, 192)])
 def test_tile(window, overlap, step):

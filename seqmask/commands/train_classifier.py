@@ -59,7 +59,7 @@ CALIBRATION_LIMIT = 4000  # sequences of `val` that temperatures are fitted on
 
 @in_each_process
 def train_classifier(options: ClassifierOptions, report: Report, say: Say) -> dict[str, Any]:
-    """Train, write the directory, and return the report that is also in report.json; nothing where it was done before."""
+    """Train, write the directory, and return the report that is in report.json; nothing if done before."""
     by_kmers = options.tokenizer == "kmer"
     crossing = options.k if by_kmers and options.crossing and options.k == options.stride > 1 else 0
     check_options(options, by_kmers, crossing)

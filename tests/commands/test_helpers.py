@@ -20,6 +20,7 @@ from seqmask.commands import doctor
 from seqmask.models.bundled import DIRECTORY, names
 from seqmask.models.checkpoint import load_model
 from seqmask.models.storage import file_sha256
+from seqmask.sequences.records import read
 
 Run = Callable[..., Any]
 
@@ -114,6 +115,22 @@ def test_convert(run: Run, masked: Path, reads: Path, tmp_path: Path) -> None:
     assert done.text == "".join(
         line for line in (tmp_path / "x.tsv").read_text().splitlines(keepends=True) if not line.startswith("read001\t")
     )
+
+
+def test_logomaker_draws_the_logo(run: Run, masked: Path, reads: Path, tmp_path: Path) -> None:
+    """As docs/schema.md says: a column of letters for each nucleotide, as high as its importance."""
+    logomaker = pytest.importorskip("logomaker")
+    pandas = pytest.importorskip("pandas")
+    done = run("convert", f"{masked}.h5", "--logo", tmp_path / "logo.tsv", "-s", reads, "--record", "read001")
+    assert done.code == 0, done.err
+    table = pandas.read_csv(tmp_path / "logo.tsv", sep="\t")
+    one = table[table["id"] == "read001"].set_index("position")[list("ACGT")]
+    logo = logomaker.Logo(one.loc[100:160], figsize=(10, 2))
+    logo.fig.savefig(tmp_path / "logo.png", dpi=50)
+    sequence = next(record.sequence.upper() for record in read([str(reads)]) if record.name == "read001")
+    heights = {(glyph.p, glyph.c): glyph.ceiling - glyph.floor for glyph in logo.glyph_list if glyph.ceiling > 0}
+    assert dict(heights.keys()) == {place: sequence[place] for place in range(100, 161)}
+    assert all(height == pytest.approx(one.loc[place, letter]) for (place, letter), height in heights.items())
 
 
 def test_convert_refuses(run: Run, masked: Path, few: Path, tmp_path: Path) -> None:

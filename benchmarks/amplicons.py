@@ -93,7 +93,8 @@ def cut(options: argparse.Namespace) -> None:
             raise SystemExit(f"{options.sequences}: no sequence of split {options.split!r} holds {name}")
         write(options.output / f"{name}.fasta.gz", "".join(f">{r.name}\n{r.sequence}\n" for r in records))
         lines = [["id", *table.columns]]
-        lines += [[record.name, *map(table.row(record.name).get, table.columns)] for record in records]
+        rows = ((record.name, table.row(record.name)) for record in records)
+        lines += [[record, *(row[column] for column in table.columns)] for record, row in rows]
         write(options.output / f"{name}.tsv", "".join("\t".join(line) + "\n" for line in lines))
         print(f"{name}: {len(records)} of {total} sequences")
 

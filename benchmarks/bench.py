@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -34,20 +35,17 @@ ROWS = {
     "gpu": "103,638 sequences of 512 tokens on CUDA",
 }
 
+MODULES = {  # of the folder `speed`; the others have the name of their row
+    "host": ("host", "kmer", "reading", "hdf5"),
+    "forward": ("mask", "peak", "mix", "bf16"),
+    "process": ("start", "memory"),
+}
+
 
 def row(name: str) -> Callable[..., Any]:
     """The function of a row; only what it needs is imported."""
-    if name in ("host", "kmer", "reading", "hdf5"):
-        from speed import host as module
-    elif name in ("peak", "mix", "bf16", "mask"):
-        from speed import forward as module
-    elif name == "explain":
-        from speed import explain as module
-    elif name == "gpu":
-        from speed import gpu as module
-    else:
-        from speed import process as module
-    found: Callable[..., Any] = getattr(module, name)
+    module = next((module for module, names in MODULES.items() if name in names), name)
+    found: Callable[..., Any] = getattr(import_module(f"speed.{module}"), name)
     return found
 
 

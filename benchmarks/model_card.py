@@ -429,8 +429,9 @@ def read_model(directory: Path, name: str) -> Model:
             raise SystemExit(f"{path}: no such file; give a directory that `seqmask train-explainer` wrote")
         with path.open("rb") as handle:
             weights[file] = (path.stat().st_size, hashlib.file_digest(handle, "sha256").hexdigest())
-    files = ("classifier", "classifier-report", "explainer", "explainer-report", "tokenizer", "labels")
-    model = Model(name, *(read(directory / f"{file}.json") for file in files), weights)
+    parts = ("classifier", "classifier_report", "explainer", "explainer_report", "tokenizer", "labels")
+    files = {part: read(directory / f"{part.replace('_', '-')}.json") for part in parts}
+    model = Model(name, **files, weights=weights)
     (_, classifier), (_, explainer) = weights.values()
     expect(directory / "classifier-report.json", "classifier", model.classifier_report["classifier_sha256"], classifier)
     expect(directory / "explainer.json", "classifier", model.explainer["classifier_sha256"], classifier)

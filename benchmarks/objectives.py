@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
 
     model = load_classifier(args.classifier)
-    labelled = read_labelled([args.sequences], args.labels, model.ranks.names, model.tokenizer.k)
+    labelled = read_labelled([args.sequences], args.labels, model.ranks.names, model.tokenizer.shortest)
     records = labelled.splits[args.split]
     chosen = np.random.default_rng(1).choice(len(records), min(args.limit, len(records)), replace=False)
     records = [records[i] for i in sorted(chosen.tolist())]

@@ -215,7 +215,10 @@ def mask(settings: Settings) -> list[Figure]:
     options = MaskOptions(
         reads=[str(reads)],
         model=str(directory),
-        **{kind: str(settings.folder / f"mask.{kind}") for kind in ("fasta", "bed", "tsv", "hdf5")},
+        fasta=str(settings.folder / "mask.fasta"),
+        bed=str(settings.folder / "mask.bed"),
+        tsv=str(settings.folder / "mask.tsv"),
+        hdf5=str(settings.folder / "mask.hdf5"),
         force=True,
         compute=Compute("cpu", threads=settings.threads),
     )

@@ -142,3 +142,22 @@ def test_it_masks_the_example_reads(directory: Path, tmp_path: Path) -> None:
     true = [row[names.index(rank)] for row in rows]
     right = sum(a == b for a, b in zip(column[rank], true, strict=True)) / count
     assert right > max(true.count(name) for name in set(true)) / count + 0.05, "better than the most frequent class"
+
+
+# As in NCBI's taxonomy: taxids do not change, and a few that everybody knows tell whether the columns are in order.
+TAXIDS = {
+    "superkingdom": {"Archaea": 2157, "Bacteria": 2, "Eukaryota": 2759, "Viruses": 10239},
+    "phylum": {"Pseudomonadota": 1224, "Bacillota": 1239, "Ascomycota": 4890},
+    "genus": {"Escherichia": 561, "Pseudomonas": 286, "Methanobrevibacter": 2172},
+}
+
+
+def test_classes_have_taxids(directory: Path) -> None:
+    """All but names that several taxa share, which are a few genera."""
+    for rank in json.loads((directory / "labels.json").read_text())["ranks"]:
+        found = dict(zip(rank["classes"], rank["taxids"], strict=True))
+        known = [taxid for taxid in found.values() if taxid > 0]
+        assert len(known) > 0.97 * len(found)
+        assert len(set(known)) == len(known)
+        assert {name: taxid for name, taxid in TAXIDS[rank["name"]].items() if found.get(name, taxid) != taxid} == {}
+        assert TAXIDS[rank["name"]].keys() & found.keys()

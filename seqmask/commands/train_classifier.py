@@ -44,7 +44,7 @@ from seqmask.training.ahead import workers_for
 from seqmask.training.bag import Bag, BagObjective, bag_batches, start_as_bag
 from seqmask.training.calibration import log_shares, temperatures
 from seqmask.training.dataset import Corpus, CropLaw, batches
-from seqmask.training.fit import Checkpoints, Schedule, finishing, fit
+from seqmask.training.fit import Checkpoints, Schedule, fit
 from seqmask.training.lineages import join
 from seqmask.training.objectives import ClassifierObjective
 from seqmask.training.processes import first_ones, in_each_process, is_main
@@ -139,8 +139,7 @@ def train_classifier(options: ClassifierOptions, report: Report, say: Say) -> di
 
     if not is_main():
         return {}
-    with finishing("classifier"):
-        result = finish(Trained(network, tokenizer, ranks, labelled, corpus.targets), options, data, history, say)
+    result = finish(Trained(network, tokenizer, ranks, labelled, corpus.targets), options, data, history, say)
     for stored in (checkpoints, of_bag):
         stored.remove()
     return result

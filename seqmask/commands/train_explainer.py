@@ -53,7 +53,7 @@ from seqmask.sequences.tokens import KmerTokenizer
 from seqmask.training.ahead import workers_for
 from seqmask.training.dataset import Corpus, batches
 from seqmask.training.effects import EffectsThenMasks
-from seqmask.training.fit import Checkpoints, Schedule, finishing, fit
+from seqmask.training.fit import Checkpoints, Schedule, fit
 from seqmask.training.objectives import FORMS, KINDS, TARGETS, ExplainerObjective, Terms
 from seqmask.training.processes import first_ones, in_each_process, is_main
 from seqmask.version import version
@@ -207,8 +207,7 @@ def train_explainer(options: ExplainerOptions, report: Report, say: Callable[[st
         raise SeqmaskError("the frozen classifier's weights changed during training: this is a bug, please report it")
     if not is_main():
         return {}
-    with finishing("explainer"):
-        return finish(explainer, model, operator, validation, options, data, history, say)
+    return finish(explainer, model, operator, validation, options, data, history, say)
 
 
 def objective_of(

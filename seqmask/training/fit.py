@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import logging
 import math
-import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -21,8 +18,7 @@ from seqmask.errors import InputError, SeqmaskError, StoppedError
 from seqmask.models.checkpoint import write_tensors
 from seqmask.progress import Progress
 from seqmask.training.processes import anywhere, average_gradients, is_main, start_alike
-
-log = logging.getLogger("seqmask")
+from seqmask.training.signals import StopSignal
 
 B = TypeVar("B")
 B_contra = TypeVar("B_contra", contravariant=True)
@@ -165,31 +161,6 @@ def _within(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
 
 
-class _StopSignal:
-    """SIGTERM and SIGUSR1 (SLURM's ways to say that time is up) and a first Ctrl-C ask the loop to write a checkpoint
-    and end.
-    """
-
-    def __enter__(self) -> _StopSignal:
-        self.by = ""
-        self.previous: dict[int, Any] = {}
-        with contextlib.suppress(ValueError):  # not the main thread
-            for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
-                if signal.getsignal(number) is not signal.SIG_IGN:  # as of a job in the background
-                    self.previous[number] = signal.signal(number, self._ask)
-        return self
-
-    def _ask(self, number: int, _: object) -> None:
-        self.by = signal.Signals(number).name
-        if number == signal.SIGINT:  # a second one does not wait for the step to end
-            signal.signal(number, self.previous[number])
-            log.warning("stopping after this step, with a checkpoint; once more Ctrl-C stops now, without")
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self.previous.items():
-            signal.signal(number, handler)
-
-
 def fit(
     objective: Objective[B],
     batches: Callable[[int], Iterator[B]],
@@ -226,7 +197,7 @@ def fit(
     start_alike(module)
     began = saved = time.monotonic()
     done = 0
-    with _StopSignal() as stop:
+    with StopSignal() as stop:
         for step, batch in zip(range(first, schedule.steps), batches(first), strict=False):
             for group in optimizer.param_groups:
                 group["lr"] = schedule.learning_rate * schedule.factor(step) * group["relative"]
@@ -258,32 +229,6 @@ def fit(
     return rows
 
 
-def _stopped(name: str, stop: _StopSignal, done: int) -> StoppedError:
+def _stopped(name: str, stop: StopSignal, done: int) -> StoppedError:
     by = stop.by or "a signal to another process"
     return StoppedError(f"{name}: stopped by {by} after step {done}", stop.by == "SIGINT")
-
-
-class _Asked(KeyboardInterrupt):
-    """SIGUSR1, of which Python knows no exception."""
-
-    @classmethod
-    def now(cls, *_: object) -> None:
-        raise cls
-
-
-@contextlib.contextmanager
-def finishing(what: str) -> Iterator[None]:
-    """Around what follows the last step: a signal ends it as it ends training, for the checkpoint is there.
-
-    KeyboardInterrupt is Ctrl-C; a subclass of it another signal.
-    """
-    previous: Any = None
-    with contextlib.suppress(ValueError):  # not the main thread
-        previous = signal.signal(signal.SIGUSR1, _Asked.now)
-    try:
-        yield
-    except KeyboardInterrupt as error:
-        raise StoppedError(f"{what}: stopped after its last step", type(error) is KeyboardInterrupt) from error
-    finally:
-        if previous is not None:
-            signal.signal(signal.SIGUSR1, previous)

@@ -19,6 +19,7 @@ from torch import Tensor, distributed, nn
 
 from seqmask.config import ClassifierOptions, Compute, ExplainerOptions
 from seqmask.inference.device import choose_device, keep_freed_memory
+from seqmask.training.signals import stoppable
 
 R = TypeVar("R")
 Options = TypeVar("Options", ClassifierOptions, ExplainerOptions)
@@ -47,7 +48,7 @@ def in_each_process(command: Callable[[Options, Report, Say], R]) -> Callable[[O
     @wraps(command)
     def run(options: Options, report: Report, say: Say) -> R:
         keep_freed_memory()
-        with _joined(options.compute):
+        with stoppable(), _joined(options.compute):
             return command(options, report, say) if is_main() else command(options, lambda _: None, lambda _: None)
 
     return run

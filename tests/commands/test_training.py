@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -401,6 +402,28 @@ class TestResume:
         save_classifier(own, model.network, model.tokenizer, model.ranks, model.settings)
         with pytest.raises(InputError, match=r"other options \(classifier_sha256\)"):
             train(replace(options, resume=True))
+
+
+@pytest.mark.parametrize("command", ["classifier", "explainer"])
+def test_a_signal_while_it_reads(
+    run: Run, data: tuple[Path, Path], classifier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """Before the first step: exit code 75, by which a job is queued again, and --resume begins."""
+    module = f"seqmask.commands.train_{command}"
+    read_labelled = sys.modules[module].read_labelled
+
+    def signalled(*given: Any, **named: Any) -> Any:
+        signal.raise_signal(signal.SIGUSR1)
+        return read_labelled(*given, **named)
+
+    given = (run, data, *([classifier] if command == "explainer" else []), tmp_path / "out")
+    train_it = explain if command == "explainer" else classify
+    with monkeypatch.context() as patch:
+        patch.setattr(f"{module}.read_labelled", signalled)
+        done = train_it(*given)
+    assert (done.code, "training: stopped; go on with --resume" in done.err) == (75, True)
+    done = train_it(*given, "--resume")
+    assert done.code == 0, done.err
 
 
 class TestFinished:

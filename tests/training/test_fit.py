@@ -24,8 +24,9 @@ from seqmask.models.encoders import configuration
 from seqmask.progress import Progress
 from seqmask.sequences.tokens import KmerTokenizer
 from seqmask.training.dataset import Corpus, CropLaw, TrainingBatch, batches
-from seqmask.training.fit import Checkpoints, Schedule, finishing, fit
+from seqmask.training.fit import Checkpoints, Schedule, fit
 from seqmask.training.objectives import ClassifierObjective
+from seqmask.training.signals import stoppable
 
 STEPS = 14
 TOKENIZER = KmerTokenizer(3, 3)
@@ -133,7 +134,7 @@ def test_a_signal_writes_a_checkpoint(
 def test_a_second_ctrl_c_does_not_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first one says that, and what it waits for."""
     said: list[str] = []
-    monkeypatch.setattr("seqmask.training.fit.log.warning", said.append)
+    monkeypatch.setattr("seqmask.training.signals.log.warning", said.append)
 
     def report(progress: Progress) -> None:
         for _ in range(2):
@@ -197,13 +198,13 @@ def test_a_signal_while_the_last_checkpoint_is_written_is_not_lost(
 
 
 @pytest.mark.parametrize(("number", "code"), [("SIGINT", 130), ("SIGTERM", 75), ("SIGUSR1", 75)])
-def test_stopped_after_the_last_step(number: str, code: int) -> None:
-    """With the handler of SIGTERM that the command line has."""
+def test_stopped_between_steps(number: str, code: int) -> None:
+    """While it reads or scores. With the handler of SIGTERM that the command line has."""
     before = {name: signal.getsignal(signal.Signals[name]) for name in ("SIGTERM", "SIGUSR1")}
     signal.signal(signal.SIGTERM, terminated)
     try:
-        expected = pytest.raises(StoppedError, match="classifier: stopped after its last step; go on with --resume")
-        with expected as caught, finishing("classifier"):
+        expected = pytest.raises(StoppedError, match="training: stopped; go on with --resume")
+        with expected as caught, stoppable():
             signal.raise_signal(signal.Signals[number])
         assert caught.value.exit_code == code
         assert signal.getsignal(signal.SIGUSR1) is before["SIGUSR1"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import importlib.util
 import json
 from pathlib import Path
 
@@ -86,8 +88,10 @@ def test_out_of_memory_goes_on(tmp_path: Path, tiny_model: Path, caplog: pytest.
     total = torch.cuda.get_device_properties(0).total_memory
     expected = masked(tiny_model, tmp_path / "much", "cuda")
     assert "out of GPU memory" not in caplog.text
+    gc.collect()
     torch.cuda.empty_cache()
-    torch.cuda.set_per_process_memory_fraction(128 * 2**20 / total)
+    limit = torch.cuda.memory_reserved() + 96 * 2**20  # what earlier tests hold, workspaces of cuBLAS above all, stays
+    torch.cuda.set_per_process_memory_fraction(limit / total)
     try:
         found = masked(tiny_model, tmp_path / "little", "cuda")
     finally:
@@ -108,7 +112,9 @@ def test_training_and_evaluating(tmp_path: Path) -> None:
         "--mask-per-rank", "--effects-share", "0.5",
     )  # fmt: skip
     run("train-explainer", *common, "-o", model, *more, "--validation-limit", 8)
-    rivals = "saliency,gradxinput,ig,ig-odds-20,occlusion,occlusion-odds,rollout,random"
+    rivals = "occlusion,occlusion-odds,rollout,random"
+    if importlib.util.find_spec("captum"):
+        rivals += ",saliency,gradxinput,ig,ig-odds-20"
     run("evaluate", *common, "-m", model, "--limit", 6, "--rivals", rivals, "--sample", 2, "--json", report)
     found = json.loads(report.read_text())
     assert found["device"] == "cuda"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
@@ -20,7 +21,7 @@ from seqmask.commands.resuming import decisive, kept, recovery
 from seqmask.commands.target import by_rank, named_classes
 from seqmask.config import Compute, MaskOptions
 from seqmask.inference.device import describe, options_of, token_budget
-from seqmask.inference.engine import Engine
+from seqmask.inference.engine import Engine, no_pulse
 from seqmask.inference.explain import explain_pool, pooled
 from seqmask.inference.recordings import Recordings
 from seqmask.inference.stages import Stages
@@ -154,8 +155,8 @@ def mask(options: MaskOptions, say: Callable[[str], None], report: Callable[[Tal
             lambda pool: explain_pool(pool, model, engine, options.check, tau, named),
             abreast=2 if engine.device.type == "cuda" else 1,
         )
-        engine.pulse = lambda items: stages.pulse()
-        stages.run(lambda explanations: write(explanations, outputs, tally, report))
+        with pulsing(engine, stages.pulse):
+            stages.run(lambda explanations: write(explanations, outputs, tally, report))
     say(tally.summary)
     for line in remarks(outputs, ranks.names, options.min_confidence):
         say(line)
@@ -165,6 +166,16 @@ def mask(options: MaskOptions, say: Callable[[str], None], report: Callable[[Tal
             "(records/index of the HDF5 file numbers them)"
         )
     return tally
+
+
+@contextlib.contextmanager
+def pulsing(engine: Engine, pulse: Callable[[], None]) -> Iterator[None]:
+    """Tell stages of each batch of the engine; not beyond the block, or both would keep each other, and GPU memory."""
+    engine.pulse = lambda items: pulse()
+    try:
+        yield
+    finally:
+        engine.pulse = no_pulse
 
 
 def write(explanations: Explanations, outputs: Outputs, tally: Tally, report: Callable[[Tally], None]) -> None:

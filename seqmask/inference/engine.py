@@ -67,8 +67,8 @@ class Output:
     token: NDArray[np.float32] | None = None
 
 
-def _nothing(items: int) -> None:
-    pass
+def no_pulse(items: int) -> None:
+    """For an engine that nobody watches."""
 
 
 @dataclass(slots=True)
@@ -84,7 +84,7 @@ class Engine:
     precision: str = "fp32"
     budget: int = 0
     most: int = 0
-    pulse: Callable[[int], None] = _nothing
+    pulse: Callable[[int], None] = no_pulse
     recordings: Recordings | None = None
     _launching: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
     shrunk: bool = field(default=False, init=False)

@@ -14,6 +14,9 @@ from torch import Tensor, nn
 log = logging.getLogger("seqmask")
 
 ROWS = 4  # of a program: a token's state is a few hundred numbers
+NUMBERS = 2048  # of a program that holds five states of each row: more of them are spilled to memory
+# Said, or triton 3.9 warns that it is not
+FUSION = {"enable_fp_fusion": True}
 
 
 @functools.cache
@@ -39,7 +42,17 @@ def add_norm(states: Tensor, residual: Tensor, norm: nn.LayerNorm) -> Tensor:
     out = torch.empty_like(states)
     rows, width = states.numel() // states.shape[-1], states.shape[-1]
     kernels.add_norm[_grid(rows)](
-        states, residual, norm.weight, norm.bias, out, rows, width, norm.eps, height=ROWS, span=_power(width)
+        states,
+        residual,
+        norm.weight,
+        norm.bias,
+        out,
+        rows,
+        width,
+        norm.eps,
+        height=ROWS,
+        span=_power(width),
+        **FUSION,
     )
     return out
 
@@ -64,7 +77,7 @@ def embed(table: Tensor, kmers: Tensor, shares: Tensor, shift: Tensor, norm: nn.
     out = table.new_empty(batch, tokens, table.shape[1])
     kernels.embed[_grid(batch * tokens)](
         *_all(table, kmers, shares, shift, norm.weight, norm.bias, out), batch * tokens, tokens, table.shape[1],
-        norm.eps, count=count, height=ROWS, span=_power(table.shape[1]),
+        norm.eps, count=count, height=ROWS, span=_power(table.shape[1]), **FUSION,
     )  # fmt: skip
     return out
 
@@ -80,9 +93,11 @@ def evidence(
 
     batch, tokens, count = kmers.shape
     taken, alone, back, on = (table.new_empty(batch, tokens, table.shape[1]) for _ in range(4))
-    kernels.evidence[_grid(batch * tokens)](
+    span = _power(table.shape[1])
+    height = max(min(ROWS, NUMBERS // span), 1)
+    kernels.evidence[_grid(batch * tokens, height)](
         *_all(table, kmers, shares, shift, hidden, norm.weight, norm.bias, taken, alone, back, on), batch * tokens,
-        tokens, table.shape[1], norm.eps, count=count, own_place=count // 2, height=ROWS, span=_power(table.shape[1]),
+        tokens, table.shape[1], norm.eps, count=count, own_place=count // 2, height=height, span=span, **FUSION,
     )  # fmt: skip
     taken[:, :-1] += back[:, 1:]
     taken[:, 1:] += on[:, :-1]
@@ -93,8 +108,8 @@ def _all(*tensors: Tensor) -> list[Tensor]:
     return [tensor.contiguous() for tensor in tensors]
 
 
-def _grid(rows: int) -> tuple[int]:
-    return (-(-rows // ROWS),)
+def _grid(rows: int, height: int = ROWS) -> tuple[int]:
+    return (-(-rows // height),)
 
 
 def _power(width: int) -> int:

@@ -82,6 +82,24 @@ def test_a_recording_that_says_something_else_is_not_used(says: str) -> None:
     assert recorder.made == 1
 
 
+def test_a_recording_that_fails_takes_the_others_with_it() -> None:
+    """What they point to may be gone with it (cuBLAS's workspace of the stream): they are launched from then on."""
+    recorder = Recorder()
+    recordings = Recordings(recorder)
+    for seed in range(AGAIN + 2):
+        recordings.run(Steps("a"), batch(3, 7, seed))
+    step = Steps("a")
+    recordings.run(step, batch(3, 7))
+    assert (recorder.made, step.runs) == (1, 0)
+    recorder.says = "more"
+    for seed in range(AGAIN + 1):
+        recordings.run(Steps("b"), batch(3, 8, seed))
+    assert recorder.made == 2
+    given = batch(3, 7, 9)
+    torch.testing.assert_close(recordings.run(step, given)[0], Steps()(given)[0])
+    assert step.runs == 1, "and is not recorded again"
+
+
 def test_padded_batches_are_launched() -> None:
     """Attention asks the device whether there is padding, which no recording can."""
     recorder, step = Recorder(), Steps()

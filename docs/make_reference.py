@@ -78,7 +78,7 @@ off, or of another input, model or threshold.
     seqmask merge part1.bed part2.bed -o reads.bed
 
 What is computed together also decides the last bits of a number: the same results from other batch sizes, numbers of
-threads or devices agree to about 1e-5, and with the same ones they agree in every bit.
+threads or devices agree to about 1e-5, and with the same ones they agree in every bit on a CPU.
 
 ## Reports
 

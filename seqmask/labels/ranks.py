@@ -173,13 +173,19 @@ def taxids_of(rank: str) -> str:
     return f"{rank}_taxid"
 
 
+def taxid_in(text: str) -> int:
+    """The NCBI taxid in a cell: 562 or, as pandas writes it in a column with empty cells, 562.0; -1 for no number."""
+    whole = text.removesuffix(".0")
+    return int(whole) if whole.isascii() and whole.isdecimal() else UNKNOWN
+
+
 def _taxids(rows: Sequence[Mapping[str, str]], name: str, classes: Sequence[str]) -> tuple[int, ...]:
     """The NCBI taxid of each class."""
-    found: dict[str, set[str]] = {taxon: set() for taxon in classes}
-    for taxon, taxid in {(row.get(name, ""), row.get(taxids_of(name), "")) for row in rows}:
-        if taxon in found and taxid.isdecimal():
+    found: dict[str, set[int]] = {taxon: set() for taxon in classes}
+    for taxon, text in {(row.get(name, ""), row.get(taxids_of(name), "")) for row in rows}:
+        if taxon in found and (taxid := taxid_in(text)) != UNKNOWN:
             found[taxon].add(taxid)
-    return tuple(int(next(iter(found[taxon]))) if len(found[taxon]) == 1 else UNKNOWN for taxon in classes)
+    return tuple(found[taxon].pop() if len(found[taxon]) == 1 else UNKNOWN for taxon in classes)
 
 
 def _parents(

@@ -12,7 +12,7 @@ from pathlib import Path
 from xopen import xopen
 
 from seqmask.errors import InputError
-from seqmask.labels.ranks import ALIASES, taxids_of
+from seqmask.labels.ranks import ALIASES, UNKNOWN, taxid_in, taxids_of
 from seqmask.labels.taxonomy import Lineage, read_lineages
 
 log = logging.getLogger(__name__)
@@ -268,10 +268,10 @@ def _with_taxonomy(path: str | Path, columns: dict[str, list[str]], directory: P
 
 
 def _taxid(path: str | Path, column: str, text: str) -> int:
-    whole = text.removesuffix(".0")  # as pandas writes numbers beside empty fields
-    if not (whole.isascii() and whole.isdecimal()):
+    taxid = taxid_in(text)
+    if taxid == UNKNOWN:
         raise InputError(path, f"{text!r} in column {column!r}", expected="an NCBI taxid, such as 562")
-    return int(whole)
+    return taxid
 
 
 def parse_lineage(text: str) -> dict[str, str]:

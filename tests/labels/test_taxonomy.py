@@ -100,7 +100,7 @@ def test_taxids_of_ranks_in_the_table_need_no_taxonomy(write: Write) -> None:
     table = read_labels(
         write(
             "id\tsuperkingdom\tsuperkingdom_taxid\tgenus\tgenus_taxid\n"
-            "a\tBacteria\t2\tBacillus\t1386\nb\tEukaryota\t2759\tBacillus\t55087\nc\tBacteria\t\tX\tNA\n"
+            "a\tBacteria\t2.0\tBacillus\t1386\nb\tEukaryota\t2759\tBacillus\t55087\nc\tBacteria\t\tX\tNA\n"
         )
     )
     domain, genus = fit_ranks([table.row(name) for name in table.ids], ["domain", "genus"], 1).ranks

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from seqmask.errors import InputError, SeqmaskError
 from seqmask.labels.ranks import UNKNOWN, Ranks, fit_ranks
 from seqmask.labels.tables import read_labels
 from seqmask.models.storage import read_json, write_json
@@ -22,15 +23,19 @@ def fill(model: Path, labels: Path, taxonomy: Path) -> Ranks:
     path, table = model / "labels.json", read_labels(labels, taxonomy)
     known = Ranks.from_json(read_json(path), path)
     found = fit_ranks((table.row(name) for name in table.select("train")), known.names, 1)
-    taxids = [dict(zip(rank.classes, rank.taxids, strict=True)) for rank in found.ranks]
-    filled = Ranks(
-        tuple(
-            replace(rank, taxids=tuple(of_rank.get(name, UNKNOWN) for name in rank.classes))
-            for rank, of_rank in zip(known.ranks, taxids, strict=True)
-        )
-    )
-    write_json(path, filled.to_json())
-    return filled
+    filled = []
+    for rank, of_table in zip(known.ranks, found.ranks, strict=True):
+        named = set(rank.classes) & set(of_table.classes)
+        if len(named) < len(rank.classes):
+            raise InputError(
+                labels,
+                f"names {len(named)} of the model's {len(rank.classes)} classes at {rank.name}",
+                expected="the table that it was trained on",
+            )
+        taxids = dict(zip(of_table.classes, of_table.taxids, strict=True))
+        filled.append(replace(rank, taxids=tuple(taxids[name] for name in rank.classes)))
+    write_json(path, Ranks(tuple(filled)).to_json())
+    return Ranks(tuple(filled))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -39,7 +44,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("-l", "--labels", type=Path, required=True, help="the label table that it was trained on")
     parser.add_argument("--taxonomy", type=Path, required=True, help="folder of an NCBI taxdump")
     options = parser.parse_args(argv)
-    for rank in fill(options.model, options.labels, options.taxonomy).ranks:
+    try:
+        ranks = fill(options.model, options.labels, options.taxonomy).ranks
+    except SeqmaskError as error:
+        raise SystemExit(f"error: {error}") from error
+    for rank in ranks:
         without = [name for name, taxid in zip(rank.classes, rank.taxids, strict=True) if taxid == UNKNOWN]
         shown = f"; without: {', '.join(without)}" if without else ""
         print(f"{rank.name}: {len(rank.classes) - len(without)} of {len(rank.classes)} classes have a taxid{shown}")

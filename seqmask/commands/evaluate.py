@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seqmask.commands.inputs import Labelled, of_split, read_labelled, sampled, sha256_by_name
+from seqmask.commands.inputs import Labelled, dump_of, of_split, read_labelled, sampled, sha256_by_name
 from seqmask.commands.known import read_known, score_known
 from seqmask.commands.mask import load
 from seqmask.config import EvaluateOptions
@@ -235,4 +235,5 @@ def paths_of(options: EvaluateOptions) -> list[Path]:
     """Input files that have a digest (stdin has none)."""
     named = [Path(path) for path in options.sequences if path != "-"]
     tables = [path for path in (options.labels, options.truth, options.annotations) if path is not None]
+    tables += dump_of(options.taxonomy)
     return [path for path in [*named, *tables] if path.is_file()]

@@ -16,6 +16,7 @@ from seqmask.errors import InputError, UsageError
 from seqmask.evaluation.resampling import Resampling
 from seqmask.labels.ranks import Ranks
 from seqmask.labels.tables import LabelTable, read_labels
+from seqmask.labels.taxonomy import files_of
 from seqmask.models.storage import file_sha256, read_json
 from seqmask.results.files import is_straight, refuse_option
 from seqmask.sequences.records import Record, check_nucleotides, read
@@ -177,6 +178,11 @@ def digests(paths: Iterable[Path]) -> dict[str, str]:
             )
         check_readable(str(path))
     return sha256_by_name(paths)
+
+
+def dump_of(taxonomy: Path | None) -> list[Path]:
+    """The files of a taxdump, if there is one."""
+    return [] if taxonomy is None else files_of(taxonomy)
 
 
 def sha256_by_name(paths: Sequence[Path]) -> dict[str, str]:

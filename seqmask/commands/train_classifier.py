@@ -17,6 +17,7 @@ from seqmask.commands.inputs import (
     Labelled,
     crop_law,
     digests,
+    dump_of,
     finished,
     one_of,
     prepare_output,
@@ -66,7 +67,7 @@ def train_classifier(options: ClassifierOptions, report: Report, say: Say) -> di
     tokenizer: Tokenizer = KmerTokenizer(options.k, options.stride)
     if by_kmers:
         crop_law(options.min_crop, tokenizer.max_length(options.max_tokens))  # refused before anything is written
-    data = digests([*map(Path, options.sequences), options.labels])
+    data = digests([*map(Path, options.sequences), options.labels, *dump_of(options.taxonomy)])
     prepare_output(options.output, options.force, options.resume)
     made = fingerprint(options, data)
     if finished(options, "classifier.json", "report.json", made):

@@ -18,6 +18,7 @@ from torch import Tensor
 from seqmask.commands.inputs import (
     crop_law,
     digests,
+    dump_of,
     finished,
     one_of,
     prepare_output,
@@ -140,7 +141,8 @@ def train_explainer(options: ExplainerOptions, report: Report, say: Callable[[st
     one_of("--operator", options.operator, ("", *OPERATORS))
     if options.target == "true" and options.labels is None:
         raise UsageError("--target true needs --labels")
-    data = digests([*map(Path, options.sequences), *([options.labels] if options.labels else [])])
+    labels = [options.labels] if options.labels else []
+    data = digests([*map(Path, options.sequences), *labels, *dump_of(options.taxonomy)])
     prepare_output(options.output, options.force, options.resume)
     device, precision = first_ones(options_of(options.compute))
     model = load_classifier(options.classifier)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from seqmask.errors import InputError, SeqmaskError, UsageError
 
 UNKNOWN = -1
+LONGEST_TAXID = 16  # digits: no taxid has half of them, and 64 bits hold more
 
 # NCBI renamed superkingdom to domain in March 2025: at the boundaries either name stands for the other.
 ALIASES = {"superkingdom": "domain", "domain": "superkingdom"}
@@ -174,9 +175,9 @@ def taxids_of(rank: str) -> str:
 
 
 def taxid_in(text: str) -> int:
-    """The NCBI taxid in a cell: 562 or, as pandas writes it in a column with empty cells, 562.0; -1 for no number."""
+    """The NCBI taxid in a cell: 562 or, as pandas writes it beside empty cells, 562.0; -1 for anything else."""
     whole = text.removesuffix(".0")
-    return int(whole) if whole.isascii() and whole.isdecimal() else UNKNOWN
+    return int(whole) if whole.isascii() and whole.isdecimal() and len(whole) < LONGEST_TAXID else UNKNOWN
 
 
 def _taxids(rows: Sequence[Mapping[str, str]], name: str, classes: Sequence[str]) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -75,11 +75,13 @@ class LabelTable:
         for candidate in (rank, ALIASES.get(rank, rank)):
             if candidate in self.columns:
                 return self.columns[candidate]
-        by_taxid = any(name in self.columns for name in TAXID_COLUMNS)
+        named = any(taxids_of(name) in self.columns for name in self.columns)
+        by_taxid = not named and any(name in self.columns for name in TAXID_COLUMNS)
+        others = [name for name in self.columns if not name.endswith(taxids_of(""))]
         raise InputError(
             self.path,
             f"no column {rank!r}",
-            expected=f"one of {', '.join(self.columns)}" if self.columns else "a column beside the id",
+            expected=f"one of {', '.join(others)}" if others else "a column beside the id",
             remedy="with --taxonomy DIR, an NCBI taxdump, taxids name taxa" if by_taxid else "",
         )
 
@@ -156,7 +158,7 @@ def read_labels(path: str | Path, taxonomy: Path | None = None) -> LabelTable:
     for name in list(columns):
         columns[name] = _clean(columns[name])
     columns = _with_lineage(columns)
-    return LabelTable(str(path), ids, columns if taxonomy is None else _with_taxonomy(path, columns, taxonomy))
+    return LabelTable(str(path), ids, columns if taxonomy is None else _with_taxonomy(path, ids, columns, taxonomy))
 
 
 def _read_text(path: str | Path) -> str:
@@ -244,34 +246,36 @@ def _with_lineage(columns: dict[str, list[str]]) -> dict[str, list[str]]:
     return columns
 
 
-def _with_taxonomy(path: str | Path, columns: dict[str, list[str]], directory: Path) -> dict[str, list[str]]:
+def _with_taxonomy(
+    path: str | Path, ids: Sequence[str], columns: dict[str, list[str]], directory: Path
+) -> dict[str, list[str]]:
     """Add the ranks above the taxids, and the taxids there; a rank that has its own column keeps that one."""
     name = next((name for name in TAXID_COLUMNS if name in columns), None)
     if name is None:
         raise InputError(
             path, "no column of taxids", expected=f"one of {', '.join(TAXID_COLUMNS)}", remedy="or leave out --taxonomy"
         )
-    taxids = {text: _taxid(path, name, text) for text in dict.fromkeys(columns[name]) if text}
+    taxids = {text: taxid_in(text) for text in dict.fromkeys(columns[name]) if text}
+    if odd := next((text for text, taxid in taxids.items() if taxid == UNKNOWN), ""):
+        of = ids[columns[name].index(odd)]
+        raise InputError(path, f"{odd!r} in column {name!r} of {of!r}", expected="an NCBI taxid, such as 562")
     known = read_lineages(directory, set(taxids.values()))
     if missing := [text for text, taxid in taxids.items() if taxid not in known]:
         shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
+        if not known:
+            raise InputError(path, f"none of its {len(taxids)} taxids is in {directory}: {shown}")
         log.warning("%s: %d of %d taxids are not in %s: %s", path, len(missing), len(taxids), directory, shown)
-    lineages: dict[str, Lineage] = {text: known.get(taxid, {}) for text, taxid in taxids.items()} | {"": {}}
+    lineages: dict[str, Lineage] = {text: known.get(taxid, {}) for text, taxid in taxids.items()}
     for rank in dict.fromkeys(rank for lineage in known.values() for rank in reversed(lineage)):
-        taxa = {text: lineage.get(rank, ("", 0)) for text, lineage in lineages.items()}
+        taxa = {text: lineage[rank] for text, lineage in lineages.items() if rank in lineage}
+        found = [taxa.get(text, ("", UNKNOWN)) for text in columns[name]]
         column = next((column for column in (rank, ALIASES.get(rank)) if column in columns), None) or rank
-        if column not in columns:
-            columns[column] = [taxa[text][0] for text in columns[name]]
-        rows = zip(columns[column], (taxa[text] for text in columns[name]), strict=True)
-        columns.setdefault(taxids_of(column), [str(taxid) if own == taxon else "" for own, (taxon, taxid) in rows])
+        own = columns.setdefault(column, [taxon for taxon, _ in found])
+        kept = (taxon and taxon == label for label, (taxon, _) in zip(own, found, strict=True))
+        columns.setdefault(
+            taxids_of(column), [str(taxid) if same else "" for same, (_, taxid) in zip(kept, found, strict=True)]
+        )
     return columns
-
-
-def _taxid(path: str | Path, column: str, text: str) -> int:
-    taxid = taxid_in(text)
-    if taxid == UNKNOWN:
-        raise InputError(path, f"{text!r} in column {column!r}", expected="an NCBI taxid, such as 562")
-    return taxid
 
 
 def parse_lineage(text: str) -> dict[str, str]:

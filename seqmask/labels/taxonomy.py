@@ -11,12 +11,27 @@ from seqmask.errors import InputError, UsageError, install
 NODES, NAMES, MERGED = "nodes.dmp", "names.dmp", "merged.dmp"
 # Since NCBI's change of March 2025 viruses stand under this, cellular life under domains of the same level.
 SAME_RANK = {"acellular root": "domain"}
+SEVERAL = "clade"  # of these a lineage may have many: no rank
 
 Lineage = dict[str, tuple[str, int]]
-"""Rank to the name and the taxid of the taxon there, fine to coarse; `no rank` is left out."""
+"""Rank to the name and the taxid of the taxon there, fine to coarse; `no rank` and clades are left out."""
 
 
-def read_lineages(directory: str | Path, taxids: Iterable[int]) -> dict[int, Lineage]:
+def files_of(directory: Path) -> list[Path]:
+    """The files of a taxdump that are read. Raises InputError where one is missing; merged.dmp may be."""
+    paths = [directory / name for name in (NODES, NAMES, MERGED)]
+    if missing := [path.name for path in paths[:2] if not path.is_file()]:
+        found = f"no {' and no '.join(missing)}" if directory.is_dir() else "no folder"
+        raise InputError(
+            directory,
+            found,
+            expected=f"a folder with {NODES} and {NAMES} of an NCBI taxdump",
+            remedy="unpack taxdump.tar.gz there",
+        )
+    return [path for path in paths if path.is_file()]
+
+
+def read_lineages(directory: Path, taxids: Iterable[int]) -> dict[int, Lineage]:
     """The lineage of each taxid that the taxdump in a folder knows; merged.dmp, if it is there, finds those of old.
 
     Raises InputError where nodes.dmp or names.dmp is missing or cannot be understood, UsageError without taxopy.
@@ -25,21 +40,14 @@ def read_lineages(directory: str | Path, taxids: Iterable[int]) -> dict[int, Lin
         import taxopy
     except ImportError as error:
         raise UsageError(f"--taxonomy needs taxopy: {install('taxonomy')}") from error
-    paths = {name: Path(directory) / name for name in (NODES, NAMES, MERGED)}
-    there = {name: str(path) for name, path in paths.items() if path.is_file()}
-    if missing := [name for name in (NODES, NAMES) if name not in there]:
-        raise InputError(
-            directory,
-            f"no {' and no '.join(missing)}",
-            expected=f"{NODES} and {NAMES} of an NCBI taxdump",
-            remedy="unpack taxdump.tar.gz there",
-        )
+    nodes, names, *merged = map(str, files_of(directory))
     try:
         # Given by name, the files stay: taxopy downloads what is missing and deletes what it has read
-        taxa = taxopy.TaxDb(
-            nodes_dmp=there[NODES], names_dmp=there[NAMES], merged_dmp=there.get(MERGED), keep_files=True
-        )
-        return {taxid: _lineage(taxopy.Taxon(taxid, taxa)) for taxid in taxids if taxid in taxa.taxid2name}
+        taxa = taxopy.TaxDb(nodes_dmp=nodes, names_dmp=names, merged_dmp=next(iter(merged), None), keep_files=True)
+        # To taxopy a taxid of old is a taxon beside the one that it was merged into
+        of_old = taxa.oldtaxid2newtaxid or {}
+        now = {taxid: of_old.get(taxid, taxid) for taxid in taxids}
+        return {taxid: _lineage(taxopy.Taxon(new, taxa)) for taxid, new in now.items() if new in taxa.taxid2name}
     except (IndexError, KeyError, ValueError) as error:
         raise InputError(
             directory,
@@ -50,5 +58,5 @@ def read_lineages(directory: str | Path, taxids: Iterable[int]) -> dict[int, Lin
 
 def _lineage(taxon: Any) -> Lineage:
     names, taxids = taxon.rank_name_dictionary, taxon.rank_taxid_dictionary
-    found = {rank: (name, taxids[rank]) for rank, name in names.items()}
+    found = {rank: (name, taxids[rank]) for rank, name in names.items() if rank != SEVERAL}
     return {SAME_RANK[rank]: found[rank] for rank in SAME_RANK if rank in found} | found

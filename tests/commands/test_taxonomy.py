@@ -68,6 +68,18 @@ def test_what_it_asks_for(run: Run, model: Path, tmp_path: Path) -> None:
     assert "no column 'superkingdom'; expected one of taxid, split; with --taxonomy DIR, an NCBI taxdump" in done.err
 
 
+def test_another_taxdump_is_not_gone_on_with(run: Run, tmp_path: Path) -> None:
+    """A taxon of another name would be a class in another column. The same files elsewhere are other options, too."""
+    own, out = shutil.copytree(TAXDUMP, tmp_path / "taxdump"), tmp_path / "classifier"
+    given = ("-l", TAXIDS, "--taxonomy", own, "--ranks", "domain", "--size", "tiny", "--bag-epochs", 0, "--steps", 1)
+    assert run("train-classifier", SEQUENCES, *given, "-o", out, *QUICK).code == 0
+    assert "finished already" in run("train-classifier", SEQUENCES, *given, "-o", out, *QUICK, "--resume").err
+    names = own / "names.dmp"
+    names.write_text(names.read_text().replace("|\tArchaea\t|", "|\tZarchaea\t|"))
+    done = run("train-classifier", SEQUENCES, *given, "-o", out, *QUICK, "--resume")
+    assert (done.code, "holds a finished training with another data_sha256" in done.err) == (2, True)
+
+
 def test_taxids_of_a_model_that_was_trained_without(model: Path, tmp_path: Path) -> None:
     copy = tmp_path / "model"
     shutil.copytree(model, copy)
@@ -77,4 +89,14 @@ def test_taxids_of_a_model_that_was_trained_without(model: Path, tmp_path: Path)
     words = [ROOT / "recipes" / "taxids.py", copy, "-l", TAXIDS, "--taxonomy", TAXDUMP]
     done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=True)
     assert "genus: 23 of 23 classes have a taxid\n" in done.stdout
+    assert json.loads((copy / "labels.json").read_text()) == stored
+    other = tmp_path / "other.tsv"
+    other.write_text("id\ttaxid\tsplit\na\t2237\ttrain\n")
+    words[3] = other
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert (
+        "other.tsv: names 1 of the model's 3 classes at domain; expected the table that it was trained on"
+        in done.stderr
+    )
     assert json.loads((copy / "labels.json").read_text()) == stored

@@ -79,12 +79,21 @@ def test_viruses_have_a_domain(tmp_path: Path) -> None:
     assert table.column("superkingdom") == table.column("domain") == ["Viruses", "Bacteria"]
     assert table.column("domain_taxid") == ["10239", "2"]
     assert table.column("phylum") == ["Pisuviricota", ""]
+    assert table.column("phylum_taxid") == ["2732408", ""]
 
 
 def test_a_taxid_of_old_is_found(tmp_path: Path) -> None:
     nodes, names = "1 1 no rank\n561 1 genus\n562 561 species", {1: "root", 561: "Escherichia", 562: "Escherichia coli"}
     folder = dump(tmp_path / "new", nodes, names, merged="1637691\t|\t562\t|\n")
-    assert read_lineages(folder, [1637691])[1637691]["genus"] == ("Escherichia", 561)
+    found = read_lineages(folder, [1637691, 562])
+    assert found[1637691] == found[562] == {"species": ("Escherichia coli", 562), "genus": ("Escherichia", 561)}
+
+
+def test_clades_are_no_rank(tmp_path: Path) -> None:
+    """A lineage may have several of them."""
+    nodes = "1 1 no rank\n2 1 domain\n3 2 clade\n4 3 clade\n5 4 phylum"
+    folder = dump(tmp_path / "new", nodes, dict(zip(range(1, 6), ["root", *"ABCD"], strict=True)))
+    assert read_lineages(folder, [5]) == {5: {"phylum": ("D", 5), "domain": ("A", 2)}}
 
 
 def test_a_rank_of_its_own_is_kept(write: Write) -> None:
@@ -120,15 +129,22 @@ def test_taxids_that_are_not_there_are_counted(write: Write, caplog: pytest.LogC
 def test_a_table_that_cannot_be_named(write: Write) -> None:
     with pytest.raises(InputError, match="no column of taxids; expected one of taxid, tax_id, ncbi_taxid"):
         read_labels(write("id\tgenus\na\tA\n"), TAXDUMP)
-    with pytest.raises(InputError, match=r"'E\. coli' in column 'taxid'; expected an NCBI taxid, such as 562"):
-        read_labels(write("id\ttaxid\na\tE. coli\n"), TAXDUMP)
+    for text in ("E. coli", "-1", "2" * 20):
+        with pytest.raises(InputError, match=rf"'{text}' in column 'taxid' of 'b'; expected an NCBI taxid"):
+            read_labels(write(f"id\ttaxid\na\t2237\nb\t{text}\n"), TAXDUMP)
     with pytest.raises(InputError, match="no column 'genus'; expected one of taxid; with --taxonomy DIR"):
         read_labels(write("id\ttaxid\na\t2237\n")).column("genus")
+    with pytest.raises(InputError, match=r"no column 'kingdom'; expected one of taxid, superkingdom, [a-z, ]*$"):
+        read_labels(write("id\ttaxid\na\t2237\n"), TAXDUMP).column("kingdom")
+    with pytest.raises(InputError, match=f"none of its 1 taxids is in {TAXDUMP}: 999999999"):
+        read_labels(write("id\ttaxid\na\t999999999\n"), TAXDUMP)
 
 
 def test_a_folder_that_is_no_taxdump(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no nodes.dmp and no names.dmp; expected .*; unpack taxdump.tar.gz there"):
         read_lineages(tmp_path, [2])
+    with pytest.raises(InputError, match=r"nodes\.dmp: no folder; expected a folder with nodes.dmp"):
+        read_lineages(TAXDUMP / "nodes.dmp", [2])
     for name in ("nodes.dmp", "names.dmp"):
         (tmp_path / name).write_text("nothing of the kind\n")
     with pytest.raises(InputError, match="a taxdump that cannot be understood"):

@@ -217,6 +217,11 @@ class SimulateOptions:
     gzip: bool = False  # PREFIX.fasta.gz instead of PREFIX.fasta
     force: bool = False
 
+    @property
+    def derived(self) -> tuple[str, str, str]:
+        """The files that are written: sequences, labels, truth."""
+        return f"{self.output}.fasta" + (".gz" if self.gzip else ""), f"{self.output}.tsv", f"{self.output}.truth.bed"
+
     def __post_init__(self) -> None:
         nested = self.task == "nested"
         checks = (
@@ -310,6 +315,11 @@ class ConvertOptions:
     records: list[str] = field(default_factory=list)  # only these; none = all
     length: int = 400  # nt of a window for modisco
     force: bool = False
+
+    @property
+    def derived(self) -> tuple[str, ...]:
+        """The files of modisco."""
+        return tuple(f"{self.modisco}.{part}.npz" for part in ("ohe", "attributions")) if self.modisco else ()
 
 
 def to_json(options: Any) -> dict[str, Any]:

@@ -157,10 +157,12 @@ def apart(log_file: Path | None, options: Any) -> Path | None:
 
 
 def _names(options: Any, file: Path) -> bool:
-    """Whether a field of the options names this file."""
+    """Whether a field of the options names this file, or the file is one that a run writes beside those."""
     from seqmask.results.files import same_file
+    from seqmask.results.shard import SUFFIX
 
     named = [value for of in fields(options) for value in _paths(getattr(options, of.name))]
+    named += [*getattr(options, "derived", ()), *(path + SUFFIX for path in named)]
     return any(file.absolute() == Path(path).absolute() or same_file(file, path) for path in named)
 
 
@@ -170,10 +172,13 @@ def _paths(value: Any) -> list[str]:
     return [str(value)] if isinstance(value, (str, Path)) else []
 
 
-def prefix_of(text: str) -> str:
-    """The PREFIX of outputs; a usage error for a directory or nothing, where they would be hidden files."""
-    if not text or text.endswith("/"):
-        raise typer.BadParameter(f"{text!r} is no prefix of file names; such as out/reads", param_hint="--output")
+def prefix_of(text: str, option: str = "--output") -> str:
+    """The PREFIX of outputs; a usage error for nothing, a folder (they would be hidden files) or a device."""
+    from seqmask.results.files import is_straight
+
+    device = is_straight(text) and not Path(text).is_dir()
+    if not text or text.endswith("/") or os.path.basename(text) in ("", ".", "..") or device:
+        raise typer.BadParameter(f"{text!r} is no prefix of file names; such as out/reads", param_hint=option)
     return text
 
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from seqmask.cli.common import Config, Force, LogFile, Quiet, apart, build, call
+from seqmask.cli.common import Config, Force, LogFile, Quiet, apart, build, call, prefix_of
 from seqmask.config import ConvertOptions
 
 # The defaults that --help shows are those of `config`, their only home.
@@ -73,7 +73,7 @@ def convert(
 
     Example: seqmask convert reads.h5 --bedgraph reads.bedgraph --tokens tokens.tsv.gz
     """
-    options = build(ConvertOptions, locals())
+    options = build(ConvertOptions, locals(), modisco=None if modisco is None else prefix_of(modisco, "--modisco"))
 
     def run() -> None:
         from seqmask.commands.convert import convert as command

@@ -84,6 +84,7 @@ def simulate(
 
     def run() -> None:
         from seqmask.commands.simulate import simulate as command
+        from seqmask.labels.tables import ID_COLUMNS, SPLIT_COLUMN
         from seqmask.terminal import Terminal
 
         if markov and not background:
@@ -98,8 +99,8 @@ def simulate(
             ranks=(coarse.strip(), fine.strip()),
             output=prefix_of(output),
         )
-        if taken := {"id", "split"} & set(options.ranks):
-            raise typer.BadParameter(f"{taken.pop()} is a column of the label table already", param_hint="--ranks")
+        if taken := [rank for rank in options.ranks if rank.casefold() in (*ID_COLUMNS, SPLIT_COLUMN)]:
+            raise typer.BadParameter(f"{taken[0]} means something else in a label table", param_hint="--ranks")
         command(options, Terminal(quiet, log_file=apart(log_file, options)).say)
 
     call(run)

@@ -17,7 +17,7 @@ from seqmask.sequences.source import STDIN
 
 def convert(options: ConvertOptions, say: Callable[[str], None]) -> None:
     """Write what is asked for; a file appears under its name when it is whole."""
-    arrays = [f"{options.modisco}.{part}.npz" for part in ("ohe", "attributions")] if options.modisco else []
+    arrays = list(options.derived)
     paths = [options.bedgraph, options.bigwig, options.tokens, options.logo, *arrays]
     if not any(paths):
         raise UsageError("nothing to write: give --bedgraph, --bigwig, --tokens, --logo or --modisco")
@@ -31,26 +31,29 @@ def convert(options: ConvertOptions, say: Callable[[str], None]) -> None:
         if is_straight(path):
             raise UsageError(f"bigWig and npz need a seekable file, and {path} is none; give it a file name")
     names = frozenset(options.records)
-    with read(options.source) as results:
+    with read(options.source) as results, contextlib.ExitStack() as stack:  # all get their names, or none does
         column = to.track_of(results, options.rank)
+
+        def target(path: str) -> Target:
+            return stack.enter_context(Target(path))
+
         if options.bedgraph:
-            _text(options.bedgraph, lambda sink: to.write_bedgraph(sink, results, column, names))
+            _text(target(options.bedgraph), lambda sink: to.write_bedgraph(sink, results, column, names))
         if options.tokens:
-            _text(options.tokens, lambda sink: to.write_tokens(sink, results, names))
+            _text(target(options.tokens), lambda sink: to.write_tokens(sink, results, names))
         if options.logo:
-            _text(options.logo, lambda sink: to.write_logos(sink, _sequences(results, options), column))
+            _text(target(options.logo), lambda sink: to.write_logos(sink, _sequences(results, options), column))
         if options.bigwig:
-            with Target(options.bigwig) as target:
-                to.write_bigwig(target, results, column, names)
+            to.write_bigwig(target(options.bigwig), results, column, names)
         if arrays:
-            _arrays(arrays, results, options, column)
+            _arrays([target(path) for path in arrays], results, options, column)
         sizes = [len(record.spans) for record in to.tokens(results, names)] if names else []
         records, tokens = (len(sizes), sum(sizes)) if names else (results.n_records, results.n_tokens)
         say(f"{records} records, {tokens} tokens; wrote {', '.join(filter(None, paths))}")
 
 
-def _text(path: str, write: Callable[[Sink], None]) -> None:
-    with Target(path) as target, contextlib.closing(target.open()) as sink:
+def _text(target: Target, write: Callable[[Sink], None]) -> None:
+    with contextlib.closing(target.open()) as sink:
         write(sink)
 
 
@@ -59,8 +62,8 @@ def _sequences(results: Results, options: ConvertOptions) -> to.Sequenced:
     return to.with_sequences(records, results, [str(path) for path in options.sequences])
 
 
-def _arrays(paths: list[str], results: Results, options: ConvertOptions, column: int) -> None:
+def _arrays(targets: list[Target], results: Results, options: ConvertOptions, column: int) -> None:
     found = to.modisco_arrays(_sequences(results, options), column, options.length)
-    for path, arrays in zip(paths, found, strict=True):
-        with Target(path) as target, target.working.open("wb") as file:
+    for target, arrays in zip(targets, found, strict=True):
+        with target.working.open("wb") as file:
             np.savez_compressed(file, **arrays)  # type: ignore[arg-type]

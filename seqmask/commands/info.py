@@ -14,13 +14,15 @@ from seqmask.results.hdf5 import METADATA
 from seqmask.results.reader import read
 from seqmask.sequences.explanations import Status
 
+SUFFIXES = (".h5", ".hdf5")  # of what is no model even where no such file is there
+
 
 def info(what: str) -> dict[str, Any]:
     """A JSON-ready description of a model directory, a model that ships, or an HDF5 file of `seqmask mask`.
 
     A name that ships wins over a file of that name, as with `--model`. Raises InputError, or UsageError for nothing.
     """
-    if what not in names() and Path(what).is_file():
+    if what not in names() and (Path(what).is_file() or Path(what).suffix in SUFFIXES):
         return results(what)
     return describe(resolve(what))
 
@@ -36,7 +38,7 @@ def results(path: str) -> dict[str, Any]:
         statuses = np.bincount(file.column("records/status"), minlength=len(Status)).tolist()
         kept = file.column("records/kept_fraction")
         known = kept[~np.isnan(kept)]
-        attributes = {key: file.attributes[key] for key in sorted(METADATA - {"command"})}
+        attributes = {key: file.attributes.get(key) for key in sorted(METADATA - {"command"})}
         shard = json.loads(file.attributes["shard"]) if "shard" in file.attributes else None
         return {
             "kind": f"results, {file.attributes['format']} {file.attributes['format_version']}",

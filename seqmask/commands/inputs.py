@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
@@ -211,10 +212,9 @@ def finished(options: Any, settings: str, report: str, wanted: dict[str, Any]) -
     return not changed
 
 
-def prepare_output(directory: Path, force: bool, resume: bool) -> None:
-    """Make the directory; an error when it holds something already, unless --force or --resume.
-
-    Of several processes the first one does it.
+def check_output(directory: Path, force: bool, resume: bool) -> None:
+    """UsageError or InputError for a directory that holds something already, unless --force or --resume, or that can
+    not be. It is made when there is something to train (`Checkpoints.begin`).
     """
     if not is_main():
         return
@@ -223,7 +223,9 @@ def prepare_output(directory: Path, force: bool, resume: bool) -> None:
         raise UsageError(f"{directory}: is a file; give a directory")
     if directory.exists() and any(directory.iterdir()) and not (force or resume):
         raise UsageError(f"{directory}: exists and is not empty; give --force to replace what it holds, or --resume")
-    directory.mkdir(parents=True, exist_ok=True)
+    there = next(path for path in (directory, *directory.absolute().parents) if path.exists())
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(directory, f"the directory {there} is not writable")
 
 
 def one_of(flag: str, value: str, known: Collection[str]) -> None:

@@ -32,6 +32,7 @@ from seqmask.results.text import encode
 from seqmask.sequences.alignment import Reference
 from seqmask.sequences.explanations import Explanation
 from seqmask.sequences.records import Record, check_nucleotides, read
+from seqmask.sequences.source import STDIN
 from seqmask.version import version
 
 MIN_PLACED = 0.5  # of the nt of a sequence, or of the reference if that is shorter, that must be aligned
@@ -60,6 +61,8 @@ def profile(options: ProfileOptions, say: Callable[[str], None], report: Callabl
     check_targets(paths, options.force, seekable=[options.plot], inputs=inputs)
     if options.split is not None and options.labels is None:
         raise UsageError("--split needs --labels: the split is a column of the label table")
+    if STDIN in options.sequences and str(options.reference) == STDIN:
+        raise UsageError("sequences and --reference are both stdin, which can be read once; name one of them")
     record = read_reference(options.reference)
     reference = Reference(record)
     regions = [] if options.regions is None else regions_of(options.regions, record)
@@ -109,6 +112,8 @@ def read_reference(path: Path) -> Record:
     if len(records) != 1:
         raise InputError(path, f"{len(records)} sequences", expected="one, the reference")
     check_nucleotides(records[0])
+    if not set(records[0].sequence.upper()) & set("ACGTU"):
+        raise InputError(path, f"no base in {records[0].name!r}", expected="a sequence to align to")
     return records[0]
 
 

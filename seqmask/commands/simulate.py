@@ -17,8 +17,7 @@ from seqmask.sequences.records import check_nucleotides, read
 
 def simulate(options: SimulateOptions, say: Callable[[str], None]) -> Simulation:
     """Write PREFIX.fasta (.gz), PREFIX.tsv and PREFIX.truth.bed; returns what they hold."""
-    fasta = f"{options.output}.fasta" + (".gz" if options.gzip else "")
-    paths = fasta, f"{options.output}.tsv", f"{options.output}.truth.bed"
+    paths = options.derived
     check_targets(paths, options.force, inputs=options.sources)
     simulation = draw(options, real_sequences(options))
     texts = [io.StringIO() for _ in paths]

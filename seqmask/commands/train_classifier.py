@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from seqmask.commands.inputs import (
     CHECKPOINTS,
     Labelled,
+    check_output,
     crop_law,
     digests,
     dump_of,
     finished,
     one_of,
-    prepare_output,
     read_labelled,
     thin,
     training_records,
@@ -68,7 +68,7 @@ def train_classifier(options: ClassifierOptions, report: Report, say: Say) -> di
     if by_kmers:
         crop_law(options.min_crop, tokenizer.max_length(options.max_tokens))  # refused before anything is written
     data = digests([*map(Path, options.sequences), options.labels, *dump_of(options.taxonomy)])
-    prepare_output(options.output, options.force, options.resume)
+    check_output(options.output, options.force, options.resume)
     made = fingerprint(options, data)
     if finished(options, "classifier.json", "report.json", made):
         say(f"{options.output}: finished already, with the same options")

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from seqmask.commands.inputs import (
+    check_output,
     crop_law,
     digests,
     dump_of,
     finished,
     one_of,
-    prepare_output,
     read_labelled,
     thin,
     training_records,
@@ -143,7 +143,7 @@ def train_explainer(options: ExplainerOptions, report: Report, say: Callable[[st
         raise UsageError("--target true needs --labels")
     labels = [options.labels] if options.labels else []
     data = digests([*map(Path, options.sequences), *labels, *dump_of(options.taxonomy)])
-    prepare_output(options.output, options.force, options.resume)
+    check_output(options.output, options.force, options.resume)
     device, precision = first_ones(options_of(options.compute))
     model = load_classifier(options.classifier)
     made = fingerprint(options, data) | {"classifier_sha256": model.sha256}

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqmask.errors import InputError
+from seqmask.evaluation.annotations import ANY
 from seqmask.evaluation.intervals import BedInterval, read_bed
 from seqmask.sequences.records import Record
 
@@ -41,6 +42,8 @@ def regions_of(where: str, reference: Record) -> list[BedInterval]:
             for name, (start, end) in VARIABLE.items()
         ]
     intervals = read_bed(where)
+    if any(item.name == ANY for items in intervals.by_chrom.values() for item in items):
+        raise InputError(where, f"a region called {ANY!r}, as all of them together are", remedy="give it another name")
     found = intervals.of(reference)
     if not found:
         raise InputError(

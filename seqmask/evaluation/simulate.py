@@ -14,7 +14,7 @@ import numpy as np
 from numpy.random import Generator
 
 from seqmask.config import SimulateOptions
-from seqmask.errors import UsageError
+from seqmask.errors import InputError, UsageError
 from seqmask.evaluation.backgrounds import SPLITS, Background, default_markov, fit_markov, fragment_background
 from seqmask.evaluation.controls import place_blocks
 from seqmask.evaluation.tasks import NONE, TASKS, Plan, draw_motifs, reverse_complement
@@ -126,8 +126,10 @@ def _background(options: SimulateOptions, sequences: Sequence[str], rng: Generat
     if options.background == "default":
         return default_markov(options.order, options.gc_bins)
     if not sequences:
-        raise UsageError(
-            f"--background {options.background} needs sequences; give a FASTA file or --background default"
+        raise InputError(
+            ", ".join(map(str, options.sources)) or "--background",
+            "no sequences",
+            expected="FASTA or FASTQ that a background can be made of",
         )
     if options.background == "markov":
         return fit_markov(sequences, options.order, options.gc_bins, options.length)

@@ -22,7 +22,7 @@ def describe(directory: Path) -> dict[str, Any]:
     """
     try:
         return _described(directory)
-    except (KeyError, IndexError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
         found = f"JSON files that do not fit ({type(error).__name__}: {error})"
         raise InputError(directory, found, expected="a directory that seqmask train-... has written") from error
 
@@ -35,6 +35,9 @@ def _described(directory: Path) -> dict[str, Any]:
     tokenizer = tokenizer_of(read_json(directory / "tokenizer.json"))
     ranks = Ranks.from_json(read_json(directory / "labels.json"), directory / "labels.json")
     encoder = classifier["encoder"]
+    weights = [directory / name for name in WEIGHTS[: 1 + with_explainer]]
+    if missing := [path.name for path in weights if not path.is_file()]:
+        raise InputError(directory, f"no {missing[0]}", remedy="copy the directory again")
     report = _optional(directory, "classifier-report.json") or _optional(directory, "report.json")
     return {
         "kind": "classifier and Explainer" if with_explainer else "classifier",
@@ -52,7 +55,7 @@ def _described(directory: Path) -> dict[str, Any]:
             split: {rank: row["accuracy"] for rank, row in rows.items()}
             for split, rows in report.get("splits", {}).items()
         },
-        "sha256": {name: file_sha256(directory / name) for name in WEIGHTS if (directory / name).is_file()},
+        "sha256": {path.name: file_sha256(path) for path in weights},
         "data_sha256": classifier["settings"].get("data_sha256", {}),
         "about": _optional(directory, "about.json"),
     }

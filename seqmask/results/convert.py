@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqmask.errors import InputError, SeqmaskError, UsageError, install
+from seqmask.labels.ranks import ALIASES
 from seqmask.results.files import Target, Writable
 from seqmask.results.reader import Results
 from seqmask.results.text import cell, encode
-from seqmask.sequences.records import Record, read
+from seqmask.sequences.records import Record, check_nucleotides, read
 from seqmask.sequences.spans import Spans, spread
 
 BASES: Final = "ACGT"
@@ -65,9 +66,10 @@ def tokens(results: Results, names: Collection[str] = ()) -> Iterator[Tokens]:
 
 def track_of(results: Results, rank: str | None) -> int:
     """Column of the importance that belongs to a rank, None = the finest. Raises UsageError for an unknown rank."""
-    if rank is not None and rank not in results.ranks.names:
-        raise UsageError(f"--rank {rank}: no such rank in {results.path}; expected {', '.join(results.ranks.names)}")
-    index = len(results.ranks.names) - 1 if rank is None else results.ranks.names.index(rank)
+    known = results.ranks.names
+    if rank is not None and rank not in known and ALIASES.get(rank) not in known:
+        raise UsageError(f"--rank {rank}: no such rank in {results.path}; expected {', '.join(known)}")
+    index = len(known) - 1 if rank is None else results.ranks.index(rank)
     return min(index, results.tracks - 1)
 
 
@@ -158,6 +160,7 @@ def with_sequences(records: Iterable[Tokens], results: Results, reads: Sequence[
                 remedy="give the files that were masked, in the same order",
                 line=found.line if found else None,
             )
+        check_nucleotides(found)
         yield record, found
 
 

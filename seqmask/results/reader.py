@@ -58,7 +58,7 @@ class Results:
             self._check_columns()
             shape = self.file["tokens/importance"].shape
             self.tracks = int(shape[1]) if len(shape) == 2 else 1
-        except (KeyError, ValueError, OSError) as error:
+        except (IndexError, KeyError, TypeError, ValueError, OSError) as error:
             self.file.close()
             raise InputError(self.path, f"a damaged {FORMAT} file ({error})", remedy="write it again") from error
         except BaseException:
@@ -130,6 +130,9 @@ class Results:
         for path, rows in expected.items():
             if len(self.file[path]) != rows:
                 raise ValueError(f"{path} has {len(self.file[path])} rows, expected {rows}")
+        offsets = self.file["records/token_offset"][:]
+        if offsets[0] != 0 or offsets[-1] != self.n_tokens or (np.diff(offsets) < 0).any():
+            raise ValueError("records/token_offset does not go from 0 to the number of tokens")
 
 
 def _open(path: str) -> Any:

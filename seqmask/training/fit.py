@@ -87,9 +87,13 @@ class Checkpoints:
         return self.resume and self.path is not None and self.path.exists()
 
     def begin(self) -> None:
-        """Delete what an earlier run left, unless this one goes on from it. Of several processes the first one does."""
-        if not self.resume and is_main():
-            self.remove()
+        """Make the directory, and delete what an earlier run left, unless this one goes on from it. Of several
+        processes the first one does.
+        """
+        if self.path is not None and is_main():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            if not self.resume:
+                self.remove()
 
     def remove(self) -> None:
         """Delete the checkpoint of a finished run."""

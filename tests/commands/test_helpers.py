@@ -138,6 +138,9 @@ def test_convert_refuses(run: Run, masked: Path, few: Path, tmp_path: Path) -> N
         ((), 2, "nothing to write: give --bedgraph"),
         (("--logo", "-"), 2, "--logo and --modisco need --sequences"),
         (("--bigwig", "-"), 2, "bigWig and npz need a seekable file, and - is none"),
+        (("--modisco", f"{tmp_path}/.", "-s", few), 2, "is no prefix of file names"),
+        (("--modisco", tmp_path / "m", "-s", few, "--log-file", tmp_path / "m.ohe.npz"), 2, "m.ohe.npz is an input or"),
+        (("--tokens", tmp_path / "t", "--logo", tmp_path / "x", "-s", few), 1, "no more records; expected"),
         (("--bedgraph", "-", "--rank", "class"), 2, "--rank class: no such rank in"),
         (("--bedgraph", tmp_path / "x", "--record", "nobody"), 1, "no record 'nobody'"),
         (("--logo", tmp_path / "x", "-s", few), 1, "no more records; expected"),
@@ -147,6 +150,41 @@ def test_convert_refuses(run: Run, masked: Path, few: Path, tmp_path: Path) -> N
         assert (done.code, done.out) == (code, b""), done.err
         assert message in done.err
         assert list(tmp_path.iterdir()) == []
+
+
+def test_a_rank_has_another_name(run: Run, masked: Path) -> None:
+    one, other = (
+        run("convert", "-q", f"{masked}.h5", "--bedgraph", "-", "--rank", of) for of in ("superkingdom", "domain")
+    )
+    assert one.code == other.code == 0
+    assert one.out == other.out
+
+
+def test_info_of_what_is_not_there(run: Run, tiny_model: Path, tmp_path: Path) -> None:
+    for name in ("no.h5", "no.hdf5"):
+        done = run("info", tmp_path / name)
+        assert (done.code, "no such file" in done.err) == (1, True)
+    copy = shutil.copytree(tiny_model, tmp_path / "model")
+    (copy / "explainer.safetensors").unlink()
+    done = run("info", copy)
+    assert (done.code, "no explainer.safetensors" in done.err) == (1, True)
+    shutil.copyfile(tiny_model / "explainer.safetensors", copy / "explainer.safetensors")
+    (copy / "tokenizer.json").write_text("[]")
+    done = run("info", copy)
+    assert (done.code, done.err.count("\n"), "JSON files that do not fit" in done.err) == (1, 1, True)
+
+
+@pytest.mark.parametrize("damage", ["ranks", "offsets"])
+def test_a_damaged_file(run: Run, masked: Path, tmp_path: Path, damage: str) -> None:
+    copy = shutil.copyfile(f"{masked}.h5", tmp_path / "x.h5")
+    with h5py.File(copy, "r+") as file:
+        if damage == "ranks":
+            file.attrs["ranks"] = "[]"
+        else:
+            file["records/token_offset"][-1] += 5
+    for arguments in (("info", copy), ("convert", copy, "--tokens", "-")):
+        done = run(*arguments)
+        assert (done.code, done.out, "a damaged seqmask-hdf5 file" in done.err) == (1, b"", True)
 
 
 def test_a_sound_installation(run: Run) -> None:

@@ -57,7 +57,7 @@ def test_every_option_is_reached_by_the_parameter_of_its_name(
     function: Callable[..., None], kind: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kind, "__post_init__", lambda self: None, raising=False)  # the values are no values
-    given = {name: object() for name in inspect.signature(function).parameters}
+    given = {name: object() for name in inspect.signature(function).parameters} | {"config": None}
     for name, value in flat(kind, build(kind, given)).items():
         if (kind.__name__, name) not in NOT_OFFERED | TRANSLATED:
             assert value is given.get(name), f"{kind.__name__}.{name} has no parameter"

@@ -174,6 +174,20 @@ def test_a_report_for_multiqc(run: Run, few: Path, tiny_model: Path, tmp_path: P
     assert 0 <= row["genus_holds"] <= 100
 
 
+def test_values_of_a_file(run: Run, few: Path, tiny_model: Path, tmp_path: Path) -> None:
+    """A switch is true or false, and nothing else is; a byte order mark, which editors on Windows write, is nothing."""
+    config = tmp_path / "c.toml"
+    config.write_bytes(b"\xef\xbb\xbf[mask]\noverlap = 60\ncheck = true\n")
+    assert run("mask", "-q", few, "-m", tiny_model, "-c", config, "--tsv", "-").code == 0
+    for line, message in (
+        ("overlap = true", "overlap is true, expected a value"),
+        ("check = 1", "check is 1, expected"),
+    ):
+        config.write_text(f"[mask]\n{line}\n")
+        done = run("mask", "-q", few, "-m", tiny_model, "-c", config, "--tsv", "-")
+        assert (done.code, f"c.toml: {message}" in done.err) == (2, True), done.err
+
+
 def test_outputs_that_would_be_overwritten(run: Run, few: Path, tiny_model: Path, tmp_path: Path) -> None:
     (tmp_path / "x.config.toml").write_text("precious")
     done = run("mask", "-q", few, "-m", tiny_model, "-o", tmp_path / "x")

@@ -107,8 +107,13 @@ def test_nothing_is_overwritten(run: Run, tmp_path: Path) -> None:
     [
         (("-o", "{}/"), "is no prefix of file names"),
         (("-o", ""), "is no prefix of file names"),
-        (("-o", "{}/x", "--task", "nested", "--ranks", "x,split"), "split is a column of the label table already"),
-        (("-o", "{}/x", "--task", "nested", "--ranks", "id,x"), "id is a column of the label table already"),
+        (("-o", "{}/x", "--task", "nested", "--ranks", "x,split"), "split means something else in a label table"),
+        (("-o", "{}/x", "--task", "nested", "--ranks", "id,x"), "id means something else in a label table"),
+        (("-o", "{}/x", "--task", "nested", "--ranks", "x,Seq_ID"), "Seq_ID means something else in a label table"),
+        (("-o", "{}/."), "is no prefix of file names"),
+        (("-o", "/dev/null"), "'/dev/null' is no prefix of file names"),
+        (("-o", "{}/x", "--log-file", "{}/x.tsv"), "x.tsv is an input or output of this run"),
+        (("-o", "{}/x", "--log-file", "{}/x.truth.bed"), "x.truth.bed is an input or output of this run"),
     ],
 )
 def test_what_would_be_hidden_or_lost(run: Run, tmp_path: Path, options: tuple[str, ...], message: str) -> None:

@@ -55,6 +55,13 @@ def test_regions_of_a_file(tmp_path: Path, ecoli: Record) -> None:
         regions_of(str(path), Record("other", "other", "ACGT" * 10))
 
 
+def test_a_region_called_any_would_be_the_total(tmp_path: Path, ecoli: Record) -> None:
+    path = tmp_path / "regions.bed"
+    path.write_text(f"{ecoli.name}\t10\t20\tany\n")
+    with pytest.raises(InputError, match="a region called 'any'"):
+        regions_of(str(path), ecoli)
+
+
 def test_carried_over_by_hand() -> None:
     positions = np.array([-1, 4, 5, -1, 6, 8, 9, -1], dtype=np.int32)
     items = [BedInterval("r", 5, 9, "a", 1), BedInterval("r", 9, 12, "b", 2), BedInterval("r", 12, 20, "gone", 3)]

@@ -8,7 +8,7 @@ from Bio import SeqIO
 from Bio.Seq import Seq
 
 from seqmask.config import SHARED, TASK_NAMES, SimulateOptions
-from seqmask.errors import UsageError
+from seqmask.errors import InputError, UsageError
 from seqmask.evaluation import simulate as sim
 from seqmask.evaluation import tasks
 from seqmask.evaluation.simulate import Interval, simulate
@@ -224,7 +224,7 @@ def test_real_backgrounds(background):
     options = SimulateOptions(sequences=50, background=background)
     result = simulate(options, real)
     assert len(result.records) == 50
-    with pytest.raises(UsageError, match="needs sequences"):
+    with pytest.raises(InputError, match="no sequences"):
         simulate(options)
 
 

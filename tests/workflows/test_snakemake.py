@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -49,7 +50,9 @@ def test_four_shards_are_one_run(bash: Bash, peer: Peer, tiny_model: Path, reads
     peer("snakemake")
     config = yaml.safe_load((SNAKEMAKE / "config.yaml").read_text())
     assert config["shards"] == 4
-    config |= {"samples": {"some.reads": str(reads)}, "model": str(tiny_model), "threads": 1}
+    spaced = reads.with_name("some reads.fasta")
+    shutil.copy(reads, spaced)
+    config |= {"samples": {"some.reads": str(spaced), 7: str(reads)}, "model": str(tiny_model), "threads": 1}
     (reads.parent / "config.yaml").write_text(yaml.safe_dump(config))
     bash(
         """
@@ -78,6 +81,7 @@ def test_four_shards_are_one_run(bash: Bash, peer: Peer, tiny_model: Path, reads
 def test_jobs_ask_for_a_gpu_where_the_configuration_says_so(bash: Bash, peer: Peer, reads: Path) -> None:
     peer("snakemake")
     config = yaml.safe_load((SNAKEMAKE / "config.yaml").read_text()) | {"samples": {"a": str(reads)}, "gpu": 1}
+    config["extra"] = None  # the key without a value
     (reads.parent / "config.yaml").write_text(yaml.safe_dump(config))
     done = bash(
         'snakemake -s "$SNAKEFILE" --configfile config.yaml --cores 2 --dry-run --printshellcmds',
@@ -86,6 +90,7 @@ def test_jobs_ask_for_a_gpu_where_the_configuration_says_so(bash: Bash, peer: Pe
     )
     assert done.stdout.count("gpu=1") == done.stdout.count("--device cuda") == 4
     assert [f"--shard {i}/4" in done.stdout for i in range(1, 5)] == [True] * 4
+    assert "None --device" not in done.stdout
 
 
 def test_wrapper(bash: Bash, peer: Peer, reads: Path) -> None:

@@ -4,6 +4,8 @@ __author__ = "The seqmask developers"
 __copyright__ = "Copyright 2026, The seqmask developers"
 __license__ = "MIT"
 
+from shlex import quote
+
 from snakemake.shell import shell
 
 KINDS = ("fasta", "bed", "tsv", "hdf5", "json_report")
@@ -12,11 +14,11 @@ log = snakemake.log_fmt_shell(stdout=False, stderr=True)
 extra = snakemake.params.get("extra", "")
 model = snakemake.input.get("model") or snakemake.params.get("model", "")
 if model:
-    extra = f"--model {model} {extra}"
+    extra = f"--model {quote(str(model))} {extra}"
 
 outputs = {name: path for name, path in snakemake.output.items() if name in KINDS}
 if not outputs:
     raise ValueError(f"seqmask mask: name at least one output {', '.join(KINDS)}")
-named = " ".join(f"--{name.replace('_', '-')} {path}" for name, path in outputs.items())
+named = " ".join(f"--{name.replace('_', '-')} {quote(str(path))}" for name, path in outputs.items())
 
-shell("seqmask mask {snakemake.input.reads} --threads {snakemake.threads} {named} {extra} {log}")
+shell("seqmask mask {snakemake.input.reads:q} --threads {snakemake.threads} {named} {extra} {log}")

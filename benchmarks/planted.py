@@ -24,6 +24,7 @@ from seqmask.commands.simulate import simulate
 from seqmask.commands.train_classifier import train_classifier
 from seqmask.commands.train_explainer import train_explainer
 from seqmask.config import TASK_NAMES, ClassifierOptions, Compute, ExplainerOptions, SimulateOptions
+from seqmask.errors import UsageError
 from seqmask.evaluation.intervals import read_bed
 from seqmask.evaluation.known import truth_report, truths_of
 from seqmask.evaluation.resampling import Resampling
@@ -187,8 +188,15 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    tasks = options.tasks.split(",")
+    if unknown := [name for name in tasks if name not in TASK_NAMES]:
+        parser.error(f"--tasks {unknown[0]}: expected one of {', '.join(TASK_NAMES)}")
+    try:
+        parse(options.rivals)  # before minutes of training
+    except UsageError as error:
+        parser.error(str(error))
     results = {}
-    for name in options.tasks.split(","):
+    for name in tasks:
         print(f"task {name}", flush=True)
         result = prepare(name, options.output / name, options.seed, options.threads, options.reuse)
         print(f"  {told(result)}\n  {HEADER}", flush=True)

@@ -23,8 +23,8 @@ stdout carries data only: a table, FASTA, BED or JSON that was asked for. All el
 the progress of masks, training and each part of an evaluation with rate and time left, as a bar on a terminal and as a
 line every few seconds elsewhere.
 
-Exit codes: 0, also for an input without records; 1 for data or input and output; 2 for a command line that cannot be;
-75 for training that a signal stopped and `--resume` takes up; 130 after Ctrl-C; 143 after SIGTERM.
+Exit codes: 0, also for `mask` of an input without records; 1 for data or input and output; 2 for a command line that
+cannot be; 75 for training that a signal stopped and `--resume` takes up; 130 after Ctrl-C; 143 after SIGTERM.
 
 ## Options from elsewhere
 
@@ -111,15 +111,17 @@ def section(name: str, function: Callable[..., None], command: Any) -> Iterator[
         yield f"    {example}\n"
     hints = get_type_hints(function)
     panels: dict[str, list[str]] = {}
+    from_file = any(param.name == "config" for param in command.params)
     for param in command.params:
         if param.name != "help":
-            panels.setdefault(getattr(param, "rich_help_panel", None) or "", []).append(row(param, hints[param.name]))
+            panel = getattr(param, "rich_help_panel", None) or ""
+            panels.setdefault(panel, []).append(row(param, hints[param.name], from_file))
     for panel, rows in panels.items():
         yield f"| {panel or 'argument or option'} | default | |\n| --- | --- | --- |\n" + "\n".join(rows) + "\n"
 
 
-def row(param: Any, hint: Any) -> str:
-    """One line of a table."""
+def row(param: Any, hint: Any, from_file: bool) -> str:
+    """One line of a table. from_file: whether the command reads options from a file."""
     is_option = param.param_type_name == "option"
     names = [*param.opts, *param.secondary_opts] if is_option else []
     spelling = ", ".join(f"`{name}`" for name in sorted(names, key=len)) if is_option else f"`{param.metavar}`"
@@ -128,7 +130,7 @@ def row(param: Any, hint: Any) -> str:
     what = [param.help or ""]
     if param.envvar:
         what.append(f"Environment: `{param.envvar}`.")
-    if not is_option:
+    if not is_option and from_file:
         what.append(f"Key in a file: `{param.name}`.")
     off = param.default is None or param.default is False or param.default in ("", [], ())
     default = "required" if param.required else "" if off else f"`{param.default}`"

@@ -36,6 +36,7 @@ import typer
 
 from seqmask.cli.app import app
 from seqmask.cli.settings import spelling
+from seqmask.errors import SeqmaskError
 from seqmask.labels.tables import read_labels
 from seqmask.models.checkpoint import CLASSIFIER_FILES
 from seqmask.models.storage import write_json
@@ -328,7 +329,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parser.parse_args(argv)
     given: Iterable[tuple[str, Any]] = (("--device", options.device), ("--threads", options.threads))
     compute = tuple(word for flag, value in given if value is not None for word in (flag, str(value)))
-    Build(options.name, options.data, options.work, compute, options.dry_run, taxonomy=options.taxonomy).run()
+    try:
+        Build(options.name, options.data, options.work, compute, options.dry_run, taxonomy=options.taxonomy).run()
+    except subprocess.CalledProcessError as error:  # the command has said what is wrong
+        raise SystemExit(error.returncode) from error
+    except SeqmaskError as error:
+        raise SystemExit(f"error: {error}") from error
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from seqmask.commands.evaluate import evaluate
 from seqmask.commands.train_classifier import train_classifier
 from seqmask.commands.train_explainer import train_explainer
 from seqmask.config import ClassifierOptions, Compute, EvaluateOptions, ExplainerOptions
-from seqmask.errors import SeqmaskError
+from seqmask.errors import SeqmaskError, StoppedError
 from seqmask.evaluation.rivals.compare import OWN
 from seqmask.models.storage import write_json
 
@@ -43,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             for rank, of in report(operator, directory, args)["ranks"].items():
                 print(" ".join(f"{cell:>12}" for cell in (operator, rank, *cells(of))), flush=True)
             planted.append(f"{operator:>12} {truth(operator, directory / args.task, args)}")
+        except StoppedError:
+            raise
         except SeqmaskError as error:
             print(f"{operator:>12} {error}", flush=True)
     print(f"\nplanted task {args.task}, AUPRC token / nt\n" + "\n".join(planted))

@@ -20,9 +20,12 @@ from seqmask.models.storage import read_json, write_json
 
 def fill(model: Path, labels: Path, taxonomy: Path) -> Ranks:
     """The ranks of a model directory with taxids, written there."""
-    path, table = model / "labels.json", read_labels(labels, taxonomy)
+    path = model / "labels.json"
     known = Ranks.from_json(read_json(path), path)
-    found = fit_ranks((table.row(name) for name in table.select("train")), known.names, 1)
+    table = read_labels(labels, taxonomy, known.names)
+    found = fit_ranks(
+        (table.row(name) for name in (table.select("train") if table.has_splits else table.ids)), known.names, 1
+    )
     filled = []
     for rank, of_table in zip(known.ranks, found.ranks, strict=True):
         named = set(rank.classes) & set(of_table.classes)

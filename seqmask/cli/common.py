@@ -120,7 +120,7 @@ ModelName = Annotated[
         autocompletion=_models,
     ),
 ]
-Overlap = Annotated[int, typer.Option(min=0, help="nt that windows of a long record share; at most half of one.")]
+Overlap = Annotated[int, typer.Option(min=0, help="nt that windows of a long record share; about half of one at most.")]
 Taxonomy = Annotated[
     Path | None,
     typer.Option(
@@ -151,19 +151,35 @@ def build(kind: type[Options], given: Mapping[str, Any], **computed: Any) -> Opt
 
 def apart(log_file: Path | None, options: Any) -> Path | None:
     """The log file, which is appended to; UsageError where it is a file that the options name for something else."""
-    if log_file is not None and _names(options, log_file):
+    if log_file is not None and _names(options, log_file, *getattr(options, "besides", ())):
         raise UsageError(f"--log-file {log_file} is an input or output of this run; give it a name of its own")
     return log_file
 
 
-def _names(options: Any, file: Path) -> bool:
-    """Whether a field of the options names this file, or the file is one that a run writes beside those."""
-    from seqmask.results.files import same_file
+def _names(options: Any, file: Path, *more: str) -> bool:
+    """Whether the options, or `more`, name this file, or it is one that a run writes or reads beside those."""
+    from seqmask.labels.taxonomy import FILES
+    from seqmask.results.files import is_straight
     from seqmask.results.shard import SUFFIX
 
+    if is_straight(file):
+        return False
     named = [value for of in fields(options) for value in _paths(getattr(options, of.name))]
-    named += [*getattr(options, "derived", ()), *(path + SUFFIX for path in named)]
-    return any(file.absolute() == Path(path).absolute() or same_file(file, path) for path in named)
+    named += [*more, *getattr(options, "derived", ())]
+    if taxonomy := getattr(options, "taxonomy", None):
+        named += [str(taxonomy / name) for name in FILES]
+    own = file.absolute()
+    if any(own in (Path(path).absolute(), Path(path + SUFFIX).absolute()) for path in named):
+        return True
+    there = os.stat(file) if file.exists() else None
+    return there is not None and any(_is(there, path) for path in named)
+
+
+def _is(file: os.stat_result, path: str) -> bool:
+    try:
+        return os.path.samestat(file, os.stat(path))
+    except (OSError, ValueError):  # it is not there
+        return False
 
 
 def _paths(value: Any) -> list[str]:
@@ -176,8 +192,7 @@ def prefix_of(text: str, option: str = "--output") -> str:
     """The PREFIX of outputs; a usage error for nothing, a folder (they would be hidden files) or a device."""
     from seqmask.results.files import is_straight
 
-    device = is_straight(text) and not Path(text).is_dir()
-    if not text or text.endswith("/") or os.path.basename(text) in ("", ".", "..") or device:
+    if os.path.basename(text) in ("", ".", "..") or (is_straight(text) and not Path(text).is_dir()):
         raise typer.BadParameter(f"{text!r} is no prefix of file names; such as out/reads", param_hint=option)
     return text
 

@@ -113,7 +113,11 @@ def mask(
     ] = False,
     overlap: Annotated[
         int,
-        typer.Option(min=0, help="nt that windows of a long record share; at most half of one.", rich_help_panel=MASKS),
+        typer.Option(
+            min=0,
+            help="nt that windows of a long record share; about half of one at most.",
+            rich_help_panel=MASKS,
+        ),
     ] = DEFAULTS.overlap,
     frames: Annotated[
         int,
@@ -154,7 +158,8 @@ def mask(
     named = {"fasta": fasta, "bed": bed, "tsv": tsv, "hdf5": hdf5}
     besides = {}
     if prefix is not None:
-        named = {kind: path or f"{prefix_of(prefix)}.{SUFFIXES[kind]}" for kind, path in named.items()}
+        prefix = prefix_of(prefix)
+        named = {kind: path or f"{prefix}.{SUFFIXES[kind]}" for kind, path in named.items()}
         besides = {f"{prefix}.config.toml": effective(ctx).encode(errors="surrogateescape")}
     if not any(named.values()):
         named["fasta"] = "-"

@@ -28,7 +28,7 @@ def load(ctx: typer.Context, path: Path | None) -> Path | None:
         raise UsageError(f"{path}: {ctx.info_name} is no table; write [{ctx.info_name}] on a line of its own")
     names = {spelling(param): str(param.name) for param in ctx.command.params if param.name not in ("config", "help")}
     _known(path, f"option of {ctx.info_name}", table, list(names))
-    switches = {names[key] for key in table if any(_is_switch(p) for p in ctx.command.params if p.name == names[key])}
+    switches = {str(param.name) for param in ctx.command.params if getattr(param, "is_flag", False)}
     for key, value in table.items():
         if isinstance(value, bool) != (names[key] in switches):
             expected = "true or false" if names[key] in switches else "a value"
@@ -38,10 +38,6 @@ def load(ctx: typer.Context, path: Path | None) -> Path | None:
         names[key]: _listed(value) if names[key] in lists else _scalar(path, key, value) for key, value in table.items()
     }
     return path
-
-
-def _is_switch(param: Any) -> bool:
-    return bool(getattr(param, "is_flag", False))
 
 
 def effective(ctx: typer.Context) -> str:

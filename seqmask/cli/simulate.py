@@ -99,8 +99,9 @@ def simulate(
             ranks=(coarse.strip(), fine.strip()),
             output=prefix_of(output),
         )
-        if taken := [rank for rank in options.ranks if rank.casefold() in (*ID_COLUMNS, SPLIT_COLUMN)]:
-            raise typer.BadParameter(f"{taken[0]} means something else in a label table", param_hint="--ranks")
+        taken = (*ID_COLUMNS[: ID_COLUMNS.index("id") + 1], SPLIT_COLUMN)  # what wins over the column `id`, too
+        if wrong := [rank for rank in options.ranks if rank.casefold() in taken]:
+            raise typer.BadParameter(f"{wrong[0]} means something else in a label table", param_hint="--ranks")
         command(options, Terminal(quiet, log_file=apart(log_file, options)).say)
 
     call(run)

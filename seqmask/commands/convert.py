@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
@@ -12,7 +13,6 @@ from seqmask.errors import UsageError
 from seqmask.results import convert as to
 from seqmask.results.files import Sink, Target, check_targets, is_straight
 from seqmask.results.reader import Results, read
-from seqmask.sequences.source import STDIN
 
 
 def convert(options: ConvertOptions, say: Callable[[str], None]) -> None:
@@ -23,7 +23,7 @@ def convert(options: ConvertOptions, say: Callable[[str], None]) -> None:
         raise UsageError("nothing to write: give --bedgraph, --bigwig, --tokens, --logo or --modisco")
     if (options.logo or arrays) and not options.sequences:
         raise UsageError("--logo and --modisco need --sequences: the files that were masked; HDF5 holds no sequences")
-    piped = [path for path in options.sequences if path == STDIN or is_straight(path)]
+    piped = [path for path in options.sequences if is_straight(path) and not Path(path).is_dir()]
     if piped and options.logo and arrays:
         raise UsageError(f"--logo and --modisco both read {piped[0]}, which can be read once; give them a run each")
     check_targets(paths, options.force, inputs=[options.source, *options.sequences])
@@ -49,7 +49,7 @@ def convert(options: ConvertOptions, say: Callable[[str], None]) -> None:
             _arrays([target(path) for path in arrays], results, options, column)
         sizes = [len(record.spans) for record in to.tokens(results, names)] if names else []
         records, tokens = (len(sizes), sum(sizes)) if names else (results.n_records, results.n_tokens)
-        say(f"{records} records, {tokens} tokens; wrote {', '.join(filter(None, paths))}")
+    say(f"{records} records, {tokens} tokens; wrote {', '.join(filter(None, paths))}")
 
 
 def _text(target: Target, write: Callable[[Sink], None]) -> None:

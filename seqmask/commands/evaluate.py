@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seqmask.commands.inputs import Labelled, dump_of, of_split, read_labelled, sampled, sha256_by_name
+from seqmask.commands.inputs import Labelled, check_taxonomy, dump_of, of_split, read_labelled, sampled, sha256_by_name
 from seqmask.commands.known import read_known, score_known
 from seqmask.commands.mask import load
 from seqmask.config import EvaluateOptions
@@ -113,11 +113,12 @@ def evaluate(options: EvaluateOptions, say: Callable[[str], None], report: Repor
 
 def check_options(options: EvaluateOptions) -> None:
     """Raise UsageError or InputError for what cannot be, before any work."""
+    check_taxonomy(options.taxonomy, options.labels)
     if options.json is not None:
         check_targets(
             [options.json],
             options.force,
-            inputs=[*options.sequences, options.labels, options.truth, options.annotations],
+            inputs=[*options.sequences, options.labels, options.truth, options.annotations, *dump_of(options.taxonomy)],
         )
     if options.split is not None and options.labels is None:
         raise UsageError("--split needs --labels: the split is a column of the label table")

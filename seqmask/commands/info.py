@@ -22,7 +22,7 @@ def info(what: str) -> dict[str, Any]:
 
     A name that ships wins over a file of that name, as with `--model`. Raises InputError, or UsageError for nothing.
     """
-    if what not in names() and (Path(what).is_file() or Path(what).suffix in SUFFIXES):
+    if what not in names() and not Path(what).is_dir() and (Path(what).is_file() or Path(what).suffix in SUFFIXES):
         return results(what)
     return describe(resolve(what))
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from seqmask.config import to_json
 from seqmask.errors import InputError, UsageError
 from seqmask.evaluation.resampling import Resampling
 from seqmask.labels.ranks import Ranks
@@ -26,7 +27,6 @@ from seqmask.training.dataset import CropLaw
 from seqmask.training.processes import is_main
 
 SPECIES = "species"  # its sequences are right or wrong together
-CHECKPOINTS = ("bag.safetensors", "checkpoint.safetensors")  # of a training, in the order of its parts
 
 
 @dataclass(slots=True)
@@ -80,14 +80,11 @@ def read_labelled(
 
     any_rank: one of the ranks is enough; otherwise the table has to name taxa of all of them. taxonomy: the folder of
     an NCBI taxdump, by which taxids name taxa.
-    Raises InputError for a sequence without a row, a table without a rank, or a record that is not nucleotides, and
-    UsageError for a taxonomy without a table.
+    Raises InputError for a sequence without a row, a table without a rank, or a record that is not nucleotides.
     """
     table = None
-    if labels is None and taxonomy is not None:
-        raise UsageError("--taxonomy needs --labels: it names the taxids of the label table")
     if labels is not None:
-        table = read_labels(labels, taxonomy)
+        table = read_labels(labels, taxonomy, ranks)
         there = [rank for rank in ranks if table.has(rank) and any(table.column(rank))]
         table.require(there if any_rank and there else ranks)
     splits: dict[str, list[Record]] = {}
@@ -181,6 +178,13 @@ def digests(paths: Iterable[Path]) -> dict[str, str]:
     return sha256_by_name(paths)
 
 
+def check_taxonomy(taxonomy: Path | None, labels: Path | None) -> None:
+    """UsageError for a taxonomy without a table, InputError for a folder that holds none."""
+    if taxonomy is not None and labels is None:
+        raise UsageError("--taxonomy needs --labels: it names the taxids of the label table")
+    dump_of(taxonomy)
+
+
 def dump_of(taxonomy: Path | None) -> list[Path]:
     """The files of a taxdump, if there is one."""
     return [] if taxonomy is None else files_of(taxonomy)
@@ -192,17 +196,24 @@ def sha256_by_name(paths: Sequence[Path]) -> dict[str, str]:
     return {path.name if names[path.name] == 1 else str(path): file_sha256(path) for path in paths}
 
 
-def finished(options: Any, settings: str, report: str, wanted: dict[str, Any]) -> bool:
+def finished(options: Any, settings: str, report: str, checkpoints: Sequence[str], wanted: dict[str, Any]) -> bool:
     """Whether `--resume` finds the training in a directory done.
 
-    settings: the file that says how the directory was made; report: the one that is written last; wanted: as it would
-    be made now. Raises UsageError for a directory that was made otherwise, unless --force trains it anew.
+    settings: the file that says how the directory was made; report: the one that is written last; checkpoints: of what
+    is not done; wanted: as it would be made now. Raises UsageError for a directory that was made otherwise, unless
+    --force trains it anew.
     """
     directory: Path = options.output
-    if not options.resume or not (directory / report).exists() or any((directory / it).exists() for it in CHECKPOINTS):
+    there = all((directory / name).exists() for name in (settings, report))
+    if not options.resume or not there or any((directory / name).exists() for name in checkpoints):
         return False
-    made = read_json(directory / settings)
-    found = {**made, **made["settings"]["options"], "data_sha256": made["settings"].get("data_sha256")}
+    stored = read_json(directory / settings)
+    try:
+        told = stored["settings"]
+        # An option that is younger than the directory had what is now its default
+        found = {**to_json(type(options)()), **stored, **told["options"], "data_sha256": told.get("data_sha256")}
+    except (KeyError, TypeError):  # not of a training
+        found = {}
     changed = [key for key, value in wanted.items() if found.get(key) != value]
     if changed and not options.force:
         raise UsageError(
@@ -224,7 +235,7 @@ def check_output(directory: Path, force: bool, resume: bool) -> None:
     if directory.exists() and any(directory.iterdir()) and not (force or resume):
         raise UsageError(f"{directory}: exists and is not empty; give --force to replace what it holds, or --resume")
     there = next(path for path in (directory, *directory.absolute().parents) if path.exists())
-    if not os.access(there, os.W_OK | os.X_OK):
+    if not os.access(there, os.W_OK | os.X_OK) and not resume:  # what is finished needs no room
         raise InputError(directory, f"the directory {there} is not writable")
 
 

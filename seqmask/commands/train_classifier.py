@@ -13,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 
 from seqmask.commands.inputs import (
-    CHECKPOINTS,
     Labelled,
     check_output,
     crop_law,
@@ -55,6 +54,7 @@ Say = Callable[[str], None]
 
 NESTED = 0.95  # share of the labels that a taxonomy puts under one class each; the rest are homonyms and mistakes
 TAKEN = {*COLUMNS, "split", "inconsistent"}  # names that label tables and outputs use for something else
+CHECKPOINTS = ("bag.safetensors", "checkpoint.safetensors")  # in the order of the training's parts
 CALIBRATION_LIMIT = 4000  # sequences of `val` that temperatures are fitted on
 
 
@@ -69,8 +69,8 @@ def train_classifier(options: ClassifierOptions, report: Report, say: Say) -> di
         crop_law(options.min_crop, tokenizer.max_length(options.max_tokens))  # refused before anything is written
     data = digests([*map(Path, options.sequences), options.labels, *dump_of(options.taxonomy)])
     check_output(options.output, options.force, options.resume)
-    made = fingerprint(options, data)
-    if finished(options, "classifier.json", "report.json", made):
+    wanted = fingerprint(options, data)
+    if finished(options, "classifier.json", "report.json", CHECKPOINTS, wanted):
         say(f"{options.output}: finished already, with the same options")
         return {}
     device, precision = first_ones(options_of(options.compute))
@@ -112,7 +112,7 @@ def train_classifier(options: ClassifierOptions, report: Report, say: Say) -> di
     )
     network = Classifier(config, ranks.sizes, options.operator).to(device)
     of_bag, checkpoints = (
-        Checkpoints(options.output / name, options.checkpoint_minutes, options.resume, made) for name in CHECKPOINTS
+        Checkpoints(options.output / name, options.checkpoint_minutes, options.resume, wanted) for name in CHECKPOINTS
     )
     for stored in (checkpoints, of_bag):
         stored.begin()

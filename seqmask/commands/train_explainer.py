@@ -17,6 +17,7 @@ from torch import Tensor
 
 from seqmask.commands.inputs import (
     check_output,
+    check_taxonomy,
     crop_law,
     digests,
     dump_of,
@@ -60,6 +61,7 @@ from seqmask.training.processes import first_ones, in_each_process, is_main
 from seqmask.version import version
 
 REPORT = "classifier-report.json"
+CHECKPOINT = "explainer-checkpoint.safetensors"  # the classifier may be in the same directory, with one of its own
 
 
 @dataclass(slots=True)
@@ -141,13 +143,14 @@ def train_explainer(options: ExplainerOptions, report: Report, say: Callable[[st
     one_of("--operator", options.operator, ("", *OPERATORS))
     if options.target == "true" and options.labels is None:
         raise UsageError("--target true needs --labels")
+    check_taxonomy(options.taxonomy, options.labels)
     labels = [options.labels] if options.labels else []
     data = digests([*map(Path, options.sequences), *labels, *dump_of(options.taxonomy)])
     check_output(options.output, options.force, options.resume)
     device, precision = first_ones(options_of(options.compute))
     model = load_classifier(options.classifier)
-    made = fingerprint(options, data) | {"classifier_sha256": model.sha256}
-    if finished(options, "explainer.json", "explainer-report.json", made):
+    wanted = fingerprint(options, data) | {"classifier_sha256": model.sha256}
+    if finished(options, "explainer.json", "explainer-report.json", [CHECKPOINT], wanted):
         say(f"{options.output}: finished already, with the same options")
         return {}
     law = crop_law(options.min_crop, model.tokenizer.max_length(model.network.max_tokens))
@@ -173,10 +176,10 @@ def train_explainer(options: ExplainerOptions, report: Report, say: Callable[[st
 
     steps = options.steps
     checkpoints = Checkpoints(
-        options.output / "checkpoint.safetensors",
+        options.output / CHECKPOINT,
         options.checkpoint_minutes,
         options.resume,
-        made,
+        wanted,
         validation,
     )
     checkpoints.begin()
@@ -382,7 +385,7 @@ def finish(
     write_json(options.output / "explainer-history.json", thin(history))
     plot = draw(training_panels(history, validated, model.ranks.names), "step")
     (options.output / "explainer-training.svg").write_text(plot, encoding="utf-8")
-    (options.output / "checkpoint.safetensors").unlink(missing_ok=True)
+    (options.output / CHECKPOINT).unlink(missing_ok=True)
     return {**result, "chosen": [asdict(point) for point in chosen]}
 
 

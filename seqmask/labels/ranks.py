@@ -175,9 +175,12 @@ def taxids_of(rank: str) -> str:
 
 
 def taxid_in(text: str) -> int:
-    """The NCBI taxid in a cell: 562 or, as pandas writes it beside empty cells, 562.0; -1 for anything else."""
+    """The NCBI taxid in a cell: 562 or, as pandas writes it beside empty cells, 562.0; -1 for anything else, and for 0,
+    which stands for no taxon.
+    """
     whole = text.removesuffix(".0")
-    return int(whole) if whole.isascii() and whole.isdecimal() and len(whole) < LONGEST_TAXID else UNKNOWN
+    number = int(whole) if whole.isascii() and whole.isdecimal() and len(whole) < LONGEST_TAXID else UNKNOWN
+    return number or UNKNOWN
 
 
 def _taxids(rows: Sequence[Mapping[str, str]], name: str, classes: Sequence[str]) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -76,8 +76,8 @@ class LabelTable:
             if candidate in self.columns:
                 return self.columns[candidate]
         named = any(taxids_of(name) in self.columns for name in self.columns)
-        by_taxid = not named and any(name in self.columns for name in TAXID_COLUMNS)
-        others = [name for name in self.columns if not name.endswith(taxids_of(""))]
+        by_taxid = not named and rank != SPLIT_COLUMN and any(name in self.columns for name in TAXID_COLUMNS)
+        others = [name for name in self.columns if name in TAXID_COLUMNS or not name.endswith(taxids_of(""))]
         raise InputError(
             self.path,
             f"no column {rank!r}",
@@ -107,9 +107,10 @@ class LabelTable:
         i = self._find(name)
         row = {column: values[i] for column, values in self.columns.items()}
         for alias, column in ALIASES.items():
-            for other, name in ((alias, column), (taxids_of(alias), taxids_of(column))):
-                if name in row:
-                    row.setdefault(other, row[name])
+            if column in row and alias not in row:
+                row[alias] = row[column]
+                if taxids_of(column) in row:
+                    row[taxids_of(alias)] = row[taxids_of(column)]
         return row
 
     def split(self, name: str) -> str:
@@ -129,10 +130,10 @@ class LabelTable:
             raise InputError(self.path, f"no label for sequence {name!r}", remedy="add it to the table") from None
 
 
-def read_labels(path: str | Path, taxonomy: Path | None = None) -> LabelTable:
+def read_labels(path: str | Path, taxonomy: Path | None = None, ranks: Iterable[str] = ()) -> LabelTable:
     """A TSV or CSV table with a header, plain or compressed (by content): an id column and ranks, a lineage or taxids.
 
-    taxonomy: the folder of an NCBI taxdump, by which taxids name taxa.
+    taxonomy: the folder of an NCBI taxdump, by which taxids name taxa: at the ranks of PREFIXES, and at `ranks`.
     """
     text = _read_text(path)
     lines = _rows(path, text)
@@ -158,7 +159,9 @@ def read_labels(path: str | Path, taxonomy: Path | None = None) -> LabelTable:
     for name in list(columns):
         columns[name] = _clean(columns[name])
     columns = _with_lineage(columns)
-    return LabelTable(str(path), ids, columns if taxonomy is None else _with_taxonomy(path, ids, columns, taxonomy))
+    if taxonomy is not None:
+        columns = _with_taxonomy(path, ids, columns, taxonomy, {*PREFIXES.values(), *ranks})
+    return LabelTable(str(path), ids, columns)
 
 
 def _read_text(path: str | Path) -> str:
@@ -247,9 +250,11 @@ def _with_lineage(columns: dict[str, list[str]]) -> dict[str, list[str]]:
 
 
 def _with_taxonomy(
-    path: str | Path, ids: Sequence[str], columns: dict[str, list[str]], directory: Path
+    path: str | Path, ids: Sequence[str], columns: dict[str, list[str]], directory: Path, ranks: Collection[str]
 ) -> dict[str, list[str]]:
-    """Add the ranks above the taxids, and the taxids there; a rank that has its own column keeps that one."""
+    """Add those of the ranks that stand above the taxids, and the taxids there; a rank that has its own column keeps
+    that one.
+    """
     name = next((name for name in TAXID_COLUMNS if name in columns), None)
     if name is None:
         raise InputError(
@@ -266,14 +271,15 @@ def _with_taxonomy(
             raise InputError(path, f"none of its {len(taxids)} taxids is in {directory}: {shown}")
         log.warning("%s: %d of %d taxids are not in %s: %s", path, len(missing), len(taxids), directory, shown)
     lineages: dict[str, Lineage] = {text: known.get(taxid, {}) for text, taxid in taxids.items()}
-    for rank in dict.fromkeys(rank for lineage in known.values() for rank in reversed(lineage)):
+    for rank in dict.fromkeys(rank for lineage in known.values() for rank in reversed(lineage) if rank in ranks):
         taxa = {text: lineage[rank] for text, lineage in lineages.items() if rank in lineage}
-        found = [taxa.get(text, ("", UNKNOWN)) for text in columns[name]]
+        names = {text: taxon for text, (taxon, _) in taxa.items()}
         column = next((column for column in (rank, ALIASES.get(rank)) if column in columns), None) or rank
-        own = columns.setdefault(column, [taxon for taxon, _ in found])
-        kept = (taxon and taxon == label for label, (taxon, _) in zip(own, found, strict=True))
+        own = columns.setdefault(column, [names.get(text, "") for text in columns[name]])
+        numbers = {text: str(taxid) for text, (_, taxid) in taxa.items()}
+        pairs = zip(own, columns[name], strict=True)
         columns.setdefault(
-            taxids_of(column), [str(taxid) if same else "" for same, (_, taxid) in zip(kept, found, strict=True)]
+            taxids_of(column), [numbers[text] if label and label == names.get(text) else "" for label, text in pairs]
         )
     return columns
 

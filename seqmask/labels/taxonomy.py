@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from seqmask.errors import InputError, UsageError, install
 
-NODES, NAMES, MERGED = "nodes.dmp", "names.dmp", "merged.dmp"
+FILES = NODES, NAMES, MERGED = "nodes.dmp", "names.dmp", "merged.dmp"
 # Since NCBI's change of March 2025 viruses stand under this, cellular life under domains of the same level.
 SAME_RANK = {"acellular root": "domain"}
 SEVERAL = "clade"  # of these a lineage may have many: no rank
@@ -19,7 +19,7 @@ Lineage = dict[str, tuple[str, int]]
 
 def files_of(directory: Path) -> list[Path]:
     """The files of a taxdump that are read. Raises InputError where one is missing; merged.dmp may be."""
-    paths = [directory / name for name in (NODES, NAMES, MERGED)]
+    paths = [directory / name for name in FILES]
     if missing := [path.name for path in paths[:2] if not path.is_file()]:
         found = f"no {' and no '.join(missing)}" if directory.is_dir() else "no folder"
         raise InputError(
@@ -40,12 +40,12 @@ def read_lineages(directory: Path, taxids: Iterable[int]) -> dict[int, Lineage]:
         import taxopy
     except ImportError as error:
         raise UsageError(f"--taxonomy needs taxopy: {install('taxonomy')}") from error
-    nodes, names, *merged = map(str, files_of(directory))
+    nodes, names, *merged = files_of(directory)
     try:
-        # Given by name, the files stay: taxopy downloads what is missing and deletes what it has read
-        taxa = taxopy.TaxDb(nodes_dmp=nodes, names_dmp=names, merged_dmp=next(iter(merged), None), keep_files=True)
-        # To taxopy a taxid of old is a taxon beside the one that it was merged into
-        of_old = taxa.oldtaxid2newtaxid or {}
+        # Given by name, the files stay: taxopy downloads what is missing and deletes what it has read. To it a taxid of
+        # old would be a taxon beside the one that it was merged into
+        taxa = taxopy.TaxDb(nodes_dmp=str(nodes), names_dmp=str(names), keep_files=True)
+        of_old = {old: new for path in merged for old, new in _merged(path)}
         now = {taxid: of_old.get(taxid, taxid) for taxid in taxids}
         return {taxid: _lineage(taxopy.Taxon(new, taxa)) for taxid, new in now.items() if new in taxa.taxid2name}
     except (IndexError, KeyError, ValueError) as error:
@@ -56,7 +56,15 @@ def read_lineages(directory: Path, taxids: Iterable[int]) -> dict[int, Lineage]:
         ) from error
 
 
+def _merged(path: Path) -> Iterator[tuple[int, int]]:
+    """Old and new taxid, of lines `old | new |`."""
+    with path.open() as lines:
+        for line in lines:
+            old, new = line.split("\t")[:3:2]
+            yield int(old), int(new)
+
+
 def _lineage(taxon: Any) -> Lineage:
     names, taxids = taxon.rank_name_dictionary, taxon.rank_taxid_dictionary
     found = {rank: (name, taxids[rank]) for rank, name in names.items() if rank != SEVERAL}
-    return {SAME_RANK[rank]: found[rank] for rank in SAME_RANK if rank in found} | found
+    return found | {own: found[rank] for rank, own in SAME_RANK.items() if rank in found and own not in found}

@@ -52,7 +52,8 @@ def stoppable() -> Iterator[None]:
     """
     previous: Any = None
     with contextlib.suppress(ValueError):  # not the main thread
-        previous = signal.signal(signal.SIGUSR1, _Asked.now)
+        if signal.getsignal(signal.SIGUSR1) is not signal.SIG_IGN:
+            previous = signal.signal(signal.SIGUSR1, _Asked.now)
     try:
         yield
     except KeyboardInterrupt as error:

@@ -281,6 +281,8 @@ def test_what_the_command_line_cannot_mean(run: Run, few: Path, tiny_model: Path
         (("-o", ""), r"'' is no prefix of file names"),
         (("--tsv", tmp_path / "a.tsv", "--log-file", reads), r"reads\.fasta is an input or output of this run"),
         (("--tsv", tmp_path / "a.tsv", "--log-file", tmp_path / "a.tsv"), r"a\.tsv is an input or output of this run"),
+        (("-o", tmp_path / "a", "--log-file", tmp_path / "a.config.toml"), r"a\.config\.toml is an input or output"),
+        (("-o", "", *(x for k in ("fasta", "bed", "tsv", "hdf5") for x in (f"--{k}", tmp_path / k))), r"is no prefix"),
         (("--tsv", tmp_path / "a.tsv", "-t", 10**5), r"--threads"),
         (("--tsv", tmp_path / "a.tsv", "--seed", 2**63), r"--seed"),
     ):

@@ -186,7 +186,7 @@ class TestExplainer:
         words = {element.text for element in ElementTree.fromstring(plot).iter() if element.text}
         assert TERMS | {"effects", "genus kept", "superkingdom removed", "mean_mask"} <= words
         assert ("area genus" if tracks == 3 else "area") in words
-        assert not (tmp_path / "model" / "checkpoint.safetensors").exists()
+        assert not (tmp_path / "model" / "explainer-checkpoint.safetensors").exists()
 
     def check_masks(self, model: Any, data: tuple[Path, Path], points: Sequence[dict[str, Any]]) -> None:
         """Stored areas are those of the stored model: share of the tokens of `val` at or above the threshold."""
@@ -389,7 +389,7 @@ class TestResume:
         assert any(line.startswith("step 0:") for line in said) is (at == 1), "what was scored is not scored again"
         for name in WRITTEN:
             assert (tmp_path / "model" / name).read_bytes() == (whole / name).read_bytes(), name
-        assert not (tmp_path / "model" / "checkpoint.safetensors").exists()
+        assert not (tmp_path / "model" / "explainer-checkpoint.safetensors").exists()
 
     def test_another_classifier_is_refused(self, data: tuple[Path, Path], classifier: Path, tmp_path: Path) -> None:
         """At the same path, but trained anew since."""
@@ -444,6 +444,29 @@ class TestFinished:
         assert anew.code == 0, anew.err
         assert (out / "classifier.safetensors").read_bytes() != before["classifier.safetensors"]
 
+    def test_what_was_made_by_an_older_version(self, run: Run, data: Any, classifier: Path, tmp_path: Path) -> None:
+        """It lacks options that came since: they had what is the default now. A report of another kind is none."""
+        shutil.copytree(classifier, out := tmp_path / "classifier")
+        stored = read_json(out / "classifier.json")
+        del stored["settings"]["options"]["tokenizer"], stored["settings"]["options"]["balanced_ranks"]
+        (out / "classifier.json").write_text(json.dumps(stored))
+        assert "finished already" in classify(run, data, out, "--resume").err
+        del stored["settings"]["options"]
+        (out / "classifier.json").write_text(json.dumps(stored))
+        done = classify(run, data, out, "--resume")
+        assert (done.code, "holds a finished training with another" in done.err) == (2, True)
+        (out / "classifier.json").unlink()
+        assert classify(run, data, out, "--resume").code == 0
+
+    def test_in_one_directory(self, run: Run, data: tuple[Path, Path], classifier: Path, tmp_path: Path) -> None:
+        """An Explainer that is stopped beside its classifier leaves that one finished."""
+        shutil.copytree(classifier, out := tmp_path / "both")
+        with pytest.raises(Stopped):
+            train(replace(options_of(data, out, out), force=True), 4, "failure")
+        assert "finished already" in classify(run, data, out, "--resume").err
+        train(replace(options_of(data, out, out), resume=True))
+        assert (out / "explainer.safetensors").exists()
+
     def test_explainer(self, data: tuple[Path, Path], classifier: Path, whole: Path, tmp_path: Path) -> None:
         shutil.copytree(whole, out := tmp_path / "model")
         options = replace(options_of(data, classifier, out), resume=True)
@@ -461,10 +484,10 @@ class TestFinished:
         broken.write_text("no FASTA\n")
         with pytest.raises(SeqmaskError):
             train(replace(options, sequences=[broken], force=True))
-        assert (tmp_path / "model" / "checkpoint.safetensors").exists()
+        assert (tmp_path / "model" / "explainer-checkpoint.safetensors").exists()
         with pytest.raises(Stopped):
             train(replace(options, force=True), 1, "failure")
-        assert not (tmp_path / "model" / "checkpoint.safetensors").exists(), "this one began anew"
+        assert not (tmp_path / "model" / "explainer-checkpoint.safetensors").exists(), "this one began anew"
 
 
 class TestClassifier:

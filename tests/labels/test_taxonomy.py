@@ -89,6 +89,22 @@ def test_a_taxid_of_old_is_found(tmp_path: Path) -> None:
     assert found[1637691] == found[562] == {"species": ("Escherichia coli", 562), "genus": ("Escherichia", 561)}
 
 
+def test_a_rank_under_both_names(write: Write) -> None:
+    """Each has its own taxid, or none."""
+    row = read_labels(write("id\tsuperkingdom\tdomain\ttaxid\na\tMine\tArchaea\t2237\n"), TAXDUMP).row("a")
+    assert (row["superkingdom"], row["domain"]) == ("Mine", "Archaea")
+    assert row.get("superkingdom_taxid", "") == ""
+
+
+def test_ranks_that_were_asked_for(tmp_path: Path) -> None:
+    """A taxdump has some forty; a table gets the usual ones, and those that are asked for."""
+    folder = dump(tmp_path / "new", "1 1 no rank\n2 1 phylum\n3 2 subphylum", {1: "root", 2: "A", 3: "B"})
+    path = tmp_path / "labels.tsv"
+    path.write_text("id\ttaxid\na\t3\n")
+    assert read_labels(path, folder).row("a") == {"taxid": "3", "phylum": "A", "phylum_taxid": "2"}
+    assert read_labels(path, folder, ["subphylum"]).column("subphylum") == ["B"]
+
+
 def test_clades_are_no_rank(tmp_path: Path) -> None:
     """A lineage may have several of them."""
     nodes = "1 1 no rank\n2 1 domain\n3 2 clade\n4 3 clade\n5 4 phylum"
@@ -110,11 +126,12 @@ def test_taxids_of_ranks_in_the_table_need_no_taxonomy(write: Write) -> None:
         write(
             "id\tsuperkingdom\tsuperkingdom_taxid\tgenus\tgenus_taxid\n"
             "a\tBacteria\t2.0\tBacillus\t1386\nb\tEukaryota\t2759\tBacillus\t55087\nc\tBacteria\t\tX\tNA\n"
+            "d\tBacteria\t0\tY\t0\n"
         )
     )
     domain, genus = fit_ranks([table.row(name) for name in table.ids], ["domain", "genus"], 1).ranks
     assert (domain.classes, domain.taxids) == (("Bacteria", "Eukaryota"), (2, 2759))
-    assert (genus.classes, genus.taxids) == (("Bacillus", "X"), (-1, -1))
+    assert (genus.classes, genus.taxids) == (("Bacillus", "X", "Y"), (-1, -1, -1))
 
 
 def test_taxids_that_are_not_there_are_counted(write: Write, caplog: pytest.LogCaptureFixture) -> None:

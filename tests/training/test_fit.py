@@ -212,6 +212,17 @@ def test_stopped_between_steps(number: str, code: int) -> None:
         signal.signal(signal.SIGTERM, before["SIGTERM"])
 
 
+def test_an_ignored_signal_stays_ignored() -> None:
+    """As a job script's `trap '' USR1` asks."""
+    before = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    try:
+        with stoppable():
+            signal.raise_signal(signal.SIGUSR1)
+        assert signal.getsignal(signal.SIGUSR1) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
 def test_other_options_are_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.safetensors"
     options = {"seed": 1, "learning_rate": 1e-3, "ranks": ["domain", "genus"], "k": 6}

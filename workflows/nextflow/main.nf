@@ -35,7 +35,7 @@ workflow {
 
     // chunks are called NAME.1.fasta, NAME.2.fasta, ...
     chunks = channel.fromPath(params.reads, checkIfExists: true)
-        .map { file -> [[sample: file.name.replaceFirst(/(?i)(\.(fa|fna|fas|fasta))?(\.gz)?$/, '')], file] }
+        .map { file -> [[sample: file.name.replaceFirst(/(?i)(\.(fa|fna|ffn|fas|fsa|fasta|fq|fastq))?(\.gz)?$/, '')], file] }
         .splitFasta(by: params.by, file: true, elem: 1)
         .map { meta, chunk ->
             def part = chunk.baseName.tokenize('.').last() as Integer

@@ -11,7 +11,7 @@ from snakemake.shell import shell
 KINDS = ("fasta", "bed", "tsv", "hdf5", "json_report")
 
 log = snakemake.log_fmt_shell(stdout=False, stderr=True)
-extra = snakemake.params.get("extra", "")
+extra = snakemake.params.get("extra") or ""
 model = snakemake.input.get("model") or snakemake.params.get("model", "")
 if model:
     extra = f"--model {quote(str(model))} {extra}"

@@ -50,7 +50,9 @@ def others(report: Json) -> list[str]:
         wrap(
             f"Order of the tokens of {found['sequences']} sequences of {subject(report)}, seed {report['seed']}. "
             "*Separation* is the mean over top shares and ranks of kept minus removed accuracy, *gap* that of seqmask "
-            f"less the method's, paired; a backward pass counts as two forward ones. {drawn(report)}"
+            "less the method's, paired; a backward pass counts as two forward ones. Sequences are read in "
+            f"{report['frames']} frames, each with tokens of its own, and a method that samples has the same samples "
+            f"for all of them (decision 0029). {drawn(report)}"
         ),
         rivals(found),
         "ERASER under an order for each rank, comprehensiveness (high is good) / sufficiency (low is good):",

@@ -50,13 +50,8 @@ SHIPPED = (
     "classifier-report.json",
     "explainer-report.json",
 )
-PATHS = (
-    "sequences",
-    "labels",
-    "taxonomy",
-    "classifier",
-    "output",
-)  # options that name files of the machine a model was made on
+# Options that name files of the machine a model was made on
+PATHS = ("sequences", "labels", "taxonomy", "classifier", "output")
 IN_DATA = ("annotations", "truth")  # options whose files lie in DATA
 SEQMASK = [sys.executable, "-m", "seqmask"]
 # Options of benchmarks/baseline_kmer.py; `crops` trains on random crops as long as the amplicons, one run for each

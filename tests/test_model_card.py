@@ -216,6 +216,7 @@ def report() -> Json:
         "data_sha256": {"other.fasta": "f" * 64},
         "left_out": 1,
         "seed": 1,
+        "frames": 3,
         "resample_by": "species",
         "sequences": 99,
         "threshold": 0.25,
@@ -467,6 +468,7 @@ def test_other_methods_are_those_of_their_report(files: dict[str, Path], tmp_pat
     assert cells(text, "most frequent class") == [["most frequent class", "0.310", "0.310"]]
     assert text.count("### Split `test`") == 1
     assert "Order of the tokens of 30 sequences of split `test`, seed 1." in " ".join(text.split())
+    assert "Sequences are read in 3 frames, each with tokens of its own" in " ".join(text.split())
     path.write_text(json.dumps(report()))
     with pytest.raises(SystemExit, match=r"rivals\.json: not written by `seqmask evaluate --rivals"):
         make(files, "--rivals", str(path))

@@ -159,7 +159,7 @@ def apart(log_file: Path | None, options: Any) -> Path | None:
 def _names(options: Any, file: Path, *more: str) -> bool:
     """Whether the options, or `more`, name this file, or it is one that a run writes or reads beside those."""
     from seqmask.labels.taxonomy import FILES
-    from seqmask.results.files import is_straight
+    from seqmask.results.files import is_straight, same_file
     from seqmask.results.shard import SUFFIX
 
     if is_straight(file):
@@ -171,15 +171,7 @@ def _names(options: Any, file: Path, *more: str) -> bool:
     own = file.absolute()
     if any(own in (Path(path).absolute(), Path(path + SUFFIX).absolute()) for path in named):
         return True
-    there = os.stat(file) if file.exists() else None
-    return there is not None and any(_is(there, path) for path in named)
-
-
-def _is(file: os.stat_result, path: str) -> bool:
-    try:
-        return os.path.samestat(file, os.stat(path))
-    except (OSError, ValueError):  # it is not there
-        return False
+    return file.exists() and any(same_file(file, path) for path in named)
 
 
 def _paths(value: Any) -> list[str]:

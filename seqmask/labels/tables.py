@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 ID_COLUMNS = ("seq_id", "sequence_id", "id", "feature id", "otu id", "ident", "accession", "name")
 LINEAGE_COLUMNS = ("lineage", "taxonomy", "taxon")
 TAXID_COLUMNS = ("taxid", "tax_id", "ncbi_taxid")
+NO_TAXON = ("", "0", "0.0")  # in a column of taxids; 0 is what classifiers write for "unclassified"
 SPLIT_COLUMN = "split"
 # Prefixes of one lineage text: `d__Bacteria;p__Bacillota` (GTDB, QIIME 2, UNITE), `D_0__Bacteria;D_1__...` (old QIIME).
 PREFIXES = {
@@ -260,7 +261,7 @@ def _with_taxonomy(
         raise InputError(
             path, "no column of taxids", expected=f"one of {', '.join(TAXID_COLUMNS)}", remedy="or leave out --taxonomy"
         )
-    taxids = {text: taxid_in(text) for text in dict.fromkeys(columns[name]) if text}
+    taxids = {text: taxid_in(text) for text in dict.fromkeys(columns[name]) if text not in NO_TAXON}
     if odd := next((text for text, taxid in taxids.items() if taxid == UNKNOWN), ""):
         of = ids[columns[name].index(odd)]
         raise InputError(path, f"{odd!r} in column {name!r} of {of!r}", expected="an NCBI taxid, such as 562")

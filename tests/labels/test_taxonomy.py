@@ -136,10 +136,10 @@ def test_taxids_of_ranks_in_the_table_need_no_taxonomy(write: Write) -> None:
 
 def test_taxids_that_are_not_there_are_counted(write: Write, caplog: pytest.LogCaptureFixture) -> None:
     """As numbers beside empty fields are written by pandas; unknown at every rank, and that is said."""
-    path = write("id\tncbi_taxid\na\t2237.0\nb\t999999999\nc\t\n")
+    path = write("id\tncbi_taxid\na\t2237.0\nb\t999999999\nc\t\nd\t0\n")
     with caplog.at_level(logging.WARNING, logger="seqmask"):
         table = read_labels(path, TAXDUMP)
-    assert table.column("genus") == ["Haloarcula", "", ""]
+    assert table.column("genus") == ["Haloarcula", "", "", ""]
     assert caplog.messages == [f"{path}: 1 of 2 taxids are not in {TAXDUMP}: 999999999"]
 
 

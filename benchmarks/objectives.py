@@ -22,7 +22,7 @@ from seqmask.commands.inputs import read_labelled
 from seqmask.commands.train_explainer import train_explainer
 from seqmask.config import Compute, ExplainerOptions
 from seqmask.evaluation.orders import FRACTIONS, accuracies, at_fractions, separations
-from seqmask.evaluation.resampling import Resampling
+from seqmask.evaluation.resampling import Resampling, estimate_over_columns
 from seqmask.evaluation.scoring import Scorer
 from seqmask.inference.device import options_of
 from seqmask.inference.engine import Engine
@@ -120,7 +120,7 @@ def row(
     points = [
         [float(np.nanmean([rank[f"{f:g}"][side] for rank in ranks])) for side in ("kept", "removed")] for f in FRACTIONS
     ]
-    apart = float(separations(orders, model.ranks.slices, reference).mean())
+    apart = estimate_over_columns(separations(orders, model.ranks.slices, reference), Resampling(1))["mean"]
     return {"separation": apart, "top": points, "chosen": chosen, "seconds": seconds, "ranks": ranks}
 
 

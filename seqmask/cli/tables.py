@@ -15,10 +15,11 @@ NOTHING = "-"  # a figure that nothing defines
 
 def print_report(report: dict[str, Any]) -> None:
     """All of a report that a person reads."""
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+    # markup: a class or a kind of annotation may be called [gene=cox1]
+    console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else WIDTH)
 
     def line(text: str) -> None:
-        console.print(text, markup=False, soft_wrap=True)
+        console.print(text, soft_wrap=True)
 
     line(
         f"model {report['model']}, {report['sequences']} sequences, against {report['against']}, "
@@ -52,10 +53,11 @@ def print_report(report: dict[str, Any]) -> None:
         if count := rank["probe"]["pooled_classes"]:
             line(f"probe of {name}: {count} rare classes ({rank['probe']['pooled_sequences']} sequences) count as one")
     for name, rank in _scored(report):
-        gap = rank["best_control"]
-        if gap["gap"] > 0 and not gap["interval"][0] > 0:  # an interval of nan reaches anything
-            more = report["resample_by"] or "sequences"
-            line(f"{name}: the gap may be chance, its interval reaches 0; more {more} would tell")
+        gap, drawn = rank["best_control"], report["resample_by"] or "sequence"
+        if not _defined(gap["interval"][0]):
+            line(f"{name}: no interval, as there is one {drawn} only; more would tell")
+        elif gap["gap"] > 0 >= gap["interval"][0]:
+            line(f"{name}: the gap may be chance, its interval reaches 0; more of {drawn} would tell")
     for flag in report["red_flags"]:
         line(f"RED FLAG {flag}")
     if not report["red_flags"]:
@@ -75,14 +77,19 @@ def _scored(report: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     return ((name, rank) for name, rank in report["ranks"].items() if rank["scored"])
 
 
+def _defined(value: float | None) -> bool:
+    """Whether something defines a figure: it is neither null, as in a file, nor NaN."""
+    return value is not None and value == value
+
+
 def _number(value: float | None, form: str = ".3f") -> str:
-    return NOTHING if value is None or value != value else format(value, form)
+    return format(value, form) if _defined(value) else NOTHING
 
 
 def _with_interval(value: float | None, interval: list[float], form: str = ".3f") -> str:
-    """`0.123 (0.100-0.150)`, or `+0.123 (-0.010 to 0.200)` where it has a sign."""
-    if value is None or value != value:
-        return NOTHING
+    """`0.123 (0.100-0.150)`, or `+0.123 (-0.010 to 0.200)` where it has a sign; the value alone without an interval."""
+    if not _defined(value) or not _defined(interval[0]):
+        return _number(value, form)
     between = " to " if form.startswith("+") else "-"
     low, high = (f"{end:{form.removeprefix('+')}}" for end in interval)
     return f"{value:{form}} ({low}{between}{high})"
@@ -319,7 +326,8 @@ def _annotations(name: str, kinds: dict[str, dict[str, Any]]) -> Table:
 def _shape(name: str, shape: dict[str, Any]) -> str:
     return (
         f"{name}: area {shape['area']['mean']:.3f} (median {shape['area']['median']:.3f}, 5-95 % "
-        f"{shape['area']['p5']:.3f}-{shape['area']['p95']:.3f}), soft area {shape['soft_area']['mean']:.3f}, "
+        f"{shape['area']['p5']:.3f}-{shape['area']['p95']:.3f}), {shape['shown']['mean']:.3f} of the nucleotides "
+        f"shown, {shape['written']['mean']:.3f} kept in files, soft area {shape['soft_area']['mean']:.3f}, "
         f"binarity {shape['binarity']:.3f}, {shape['segments']:.1f} segments a sequence, "
         f"median {_number(shape['median_segment_nt'], '.0f')} nt, "
         f"relative position explains {_number(shape['position'], '.0%')}"

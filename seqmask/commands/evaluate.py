@@ -32,6 +32,7 @@ from seqmask.models.storage import finite
 from seqmask.progress import Report, Watch, unheard
 from seqmask.results.files import Target, check_targets
 from seqmask.results.text import encode
+from seqmask.sequences.windows import frame_offsets
 from seqmask.version import version
 
 
@@ -59,7 +60,10 @@ def evaluate(options: EvaluateOptions, say: Callable[[str], None], report: Repor
     )
     records = sampled(records, options.limit, options.seed)
 
-    frames = options.frames or model.frames
+    tokenizer = model.classifier.tokenizer
+    frames = len(frame_offsets(tokenizer.stride, options.frames or model.frames))
+    if frames < options.frames:
+        say(f"--frames {options.frames}: of these tokens there are {frames}")
     scorer = Scorer.of(records, model.classifier, engine, model.operator, options.overlap, frames)
     if not scorer.prepared:
         raise InputError(", ".join(options.sequences), "no sequence that can be read", expected="nucleotides")
@@ -222,6 +226,13 @@ def load_other(name: str, model: Model) -> Model:
         )
     if other.sha256 == model.sha256:
         raise InputError(path, "the same Explainer", remedy="give one that was trained with another seed")
+    if other.explainer.tracks > model.explainer.tracks:
+        raise InputError(
+            path,
+            "an Explainer with a mask for each rank",
+            expected="one with a mask for all ranks, as the model has",
+            remedy="train it without --mask-per-rank",
+        )
     other.explainer.to(model.classifier.network.head.weight.device)
     return other
 

@@ -104,14 +104,14 @@ def read_labelled(
 
 def of_split(labelled: Labelled, split: str | None, sources: Sequence[Path | str]) -> list[Record]:
     """The records of one split, None = of all, split by split; InputError (naming `sources`) where there is none."""
+    if split and labelled.table is not None and not labelled.table.has_splits:
+        raise InputError(
+            labelled.table.path,
+            f"no column `split`, so no sequences of split {split!r}",
+            remedy="add the column, or leave out --split",
+        )
     records = [record for name, found in sorted(labelled.splits.items()) if split in (None, name) for record in found]
     if not records:
-        if split and labelled.table is not None and not labelled.table.has_splits:
-            raise InputError(
-                labelled.table.path,
-                f"no column `split`, so no sequences of split {split!r}",
-                remedy="add the column, or leave out --split",
-            )
         there = ", ".join(sorted(filter(None, labelled.splits)))
         raise InputError(
             ", ".join(map(str, sources)),

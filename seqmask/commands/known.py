@@ -91,7 +91,10 @@ def score_known(
         known = labelled.encode(records, model.classifier.ranks)
         reference = held.classes(held.logits()) if labelled.table is None else known
         masks = held.masks(model.explainer)
-        figures = truth_report(held, masks, reference, truths_of(held, truth.intervals), threshold, draws(records))
+        # A motif of a rank that only the labels have decides nothing of this model's
+        others = () if labelled.table is None else labelled.table.columns
+        truths = truths_of(held, truth.intervals, others)
+        figures = truth_report(held, masks, reference, truths, threshold, draws(records))
         result["truth"] = {**truth.counts, **figures}
     if annotations is not None and (held := scorer.like(annotations.records)).prepared:
         by = draws([item.record for item in held.prepared])

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from seqmask.errors import UsageError
 from seqmask.evaluation.metrics import area
-from seqmask.sequences.spans import Spans, lengths, runs
+from seqmask.sequences.spans import Spans, apart, average, lengths, runs, spread
 
 Floats = NDArray[np.float32] | NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -101,16 +101,32 @@ def place_blocks(sizes: NDArray[np.integer], total: int, rng: Generator) -> NDAr
 
 
 def random_tokens(rng: Generator, masks: MaskSet) -> list[Mask]:
-    """As many tokens of each sequence as its mask keeps, drawn uniformly."""
-    return [rng.permutation(kept).astype(np.float32) for kept in masks.kept]
+    """As many tokens of each sequence as its mask keeps, drawn uniformly.
+
+    Where tokens overlap (several frames, windows that share nucleotides), those at the same place are drawn together: a
+    mask chooses alike in all frames, and tokens drawn apart would show twice the nucleotides.
+    """
+    pairs = zip(masks.kept, masks.spans, strict=True)
+    return [
+        rng.permutation(kept).astype(np.float32) if apart(spans) else _keep_as_many(_places(spans, rng), kept, rng)
+        for kept, spans in pairs
+    ]
 
 
 def shuffled(rng: Generator, masks: MaskSet) -> list[Mask]:
     """The runs of kept tokens of each sequence in random order at random places: the same multiset of run lengths.
 
-    (A plain permutation of a hard mask would be `random_tokens` again, and would not have the mask's runs.)
+    Where tokens overlap they are runs of nucleotides, and the tokens that hold most of them are kept. (A plain
+    permutation of a hard mask would be `random_tokens` again, and would not have the mask's runs.)
     """
-    return [_move_runs(kept, rng) for kept in masks.kept]
+    found = []
+    for kept, spans in zip(masks.kept, masks.spans, strict=True):
+        if apart(spans):
+            found.append(_move_runs(kept, rng))
+            continue
+        track = spread(kept.astype(np.float32), spans, int(spans[:, 1].max())) >= 0.5  # not NaN, which no token covers
+        found.append(_keep_as_many(average(_move_runs(track, rng), spans), kept, rng))
+    return found
 
 
 def shifted(rng: Generator, masks: MaskSet) -> list[Mask]:
@@ -211,13 +227,13 @@ def _window_counts(
     codes: NDArray[np.int64], symbols: int, middles: NDArray[np.int64], window: int
 ) -> NDArray[np.int64]:
     """How often each code below `symbols` occurs in the `window` places around each middle: (T, symbols)."""
-    half = window // 2
-    # Beyond both ends stands `symbols`, the code that is not counted.
-    padded = np.pad(codes, (half, window), constant_values=symbols)
-    inside = np.minimum(padded[middles[:, None] + np.arange(window)], symbols)  # (T, window)
-    rows = np.arange(middles.size)[:, None] * (symbols + 1)
-    counts = np.bincount((rows + inside).ravel(), minlength=middles.size * (symbols + 1))
-    return counts.reshape(middles.size, symbols + 1)[:, :symbols]
+    starts = middles - window // 2
+    first, last = (np.clip(places, 0, codes.size) for places in (starts, starts + window))
+    counts = np.empty((middles.size, symbols), dtype=np.int64)
+    for symbol in range(symbols):  # one at a time: windows of a whole contig side by side would fill the memory
+        before = np.concatenate(([0], np.cumsum(codes == symbol)))
+        counts[:, symbol] = before[last] - before[first]
+    return counts
 
 
 def _by_surroundings(
@@ -232,6 +248,13 @@ def _by_surroundings(
 
 def _keep_as_many(scores: Floats, kept: Bools, rng: Generator) -> Mask:
     return top_k(scores, int(kept.sum()), rng).astype(np.float32)
+
+
+def _places(spans: Spans, rng: Generator) -> NDArray[np.float64]:
+    """A random score a token (T,), the same for tokens whose middles share a stretch as long as the usual token."""
+    stretches = spans.astype(np.int64).sum(axis=1) // 2 // max(int(np.median(lengths(spans))), 1)
+    scores: NDArray[np.float64] = rng.random(int(stretches.max()) + 1)[stretches]
+    return scores
 
 
 def _falling(scores: Floats, rng: Generator) -> NDArray[np.int64]:

@@ -36,7 +36,7 @@ def _of_rank(rank: dict[str, Any], shape: dict[str, Any]) -> Iterator[str]:
         yield "without the mask's tokens as much is left as without random ones: not necessary"
     yield from _leakage(rank)
     other = rank["gaps"].get("other_sequence")
-    if other is not None and not other["interval"][0] > 0 and shape["position"] > POSITION:
+    if other is not None and other["interval"][0] <= 0 and shape["position"] > POSITION:
         yield (
             f"relative position alone explains {shape['position']:.0%} of the mask, and another sequence's mask keeps"
             " as much: the mask knows positions only"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,11 +21,14 @@ Masks = Sequence[NDArray[np.float32]]
 TOUCHED = 1e-6  # share of a token's nt that must be true for it to be occluded: any of them
 
 
-def truths_of(scorer: Scorer, intervals: Intervals) -> list[Truth]:
-    """What is known of each held record. InputError for an interval beyond the end of its record."""
+def truths_of(scorer: Scorer, intervals: Intervals, others: Collection[str] = ()) -> list[Truth]:
+    """What is known of each held record. InputError for an interval beyond the end of its record.
+
+    others: ranks that the classifier does not have.
+    """
     names = scorer.model.ranks.names
     records = [item.record for item in scorer.prepared]
-    return [truth_of(intervals.of(record), len(record.sequence), names) for record in records]
+    return [truth_of(intervals.of(record), len(record.sequence), names, others) for record in records]
 
 
 def truth_report(
@@ -57,7 +60,7 @@ def truth_report(
         occluded = scorer.classes(scorer.logits(hidden))[:, columns]
         own, right = whole[:, columns], reference[:, columns]
         known = right >= 0
-        deciding = ((own == right) | ~known).all(axis=1) & known.any(axis=1) & (occluded != own).any(axis=1)
+        deciding = ((own == right) | ~known).all(axis=1) & ((occluded != own) & known).any(axis=1)
 
         def of(rows: NDArray[np.int64]) -> dict[str, Any]:
             chosen, places, truth, lures = ([part[i] for i in rows] for part in (scores, spans, true, decoy))

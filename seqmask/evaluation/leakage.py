@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from seqmask.errors import InputError, UsageError
 from seqmask.evaluation import metrics
+from seqmask.evaluation.metrics import area
 from seqmask.evaluation.resampling import Resampling, estimate
 from seqmask.evaluation.scoring import Scorer, TokenMasks
 from seqmask.labels.ranks import UNKNOWN, Ranks
 from seqmask.models.checkpoint import ClassifierModel
-from seqmask.sequences.spans import Spans, average, spread
+from seqmask.sequences.spans import Spans, average, lengths, spread
 
 VIEWS = ("full", "masked", "inverse")
 
@@ -115,11 +116,21 @@ def common(theirs: tuple[str, ...], ours: tuple[str, ...]) -> NDArray[np.int64]:
 
 
 def carried(hard: NDArray[np.float32], spans: Spans, theirs: Spans) -> NDArray[np.float32]:
-    """A hard mask on other tokens: kept where at least half of a token's nucleotides are.
+    """A hard mask on other tokens: those that hold most of what is kept, so many that the kept share of the nucleotides
+    is about the same. On the same tokens it stays as it is.
 
     hard (N,) of 0 and 1 on spans (N, 2); theirs (M, 2). A nucleotide under several tokens counts by the share of them
-    that is kept; one that no token covers was never read and counts as hidden. Returns (M,) of 0 and 1.
+    that is kept; one that no token covers was never read and counts as hidden. Of tokens that hold as much the first
+    are kept. Returns (M,) of 0 and 1.
     """
+    if np.array_equal(spans, theirs):
+        return hard
     length = int(max(spans[:, 1].max(), theirs[:, 1].max()))
-    track = np.nan_to_num(spread(hard, spans, length))
-    return (average(track, theirs) >= 0.5).astype(np.float32)
+    held = average(np.nan_to_num(spread(hard, spans, length)), theirs)
+    order = np.argsort(-held, kind="stable")
+    # The kept share of their nucleotides after each of them, none first
+    shares = np.append(0, np.cumsum(lengths(theirs)[order])) / lengths(theirs).sum()
+    count = np.abs(shares - area(hard, spans)).argmin()
+    found = np.zeros(len(theirs), dtype=np.float32)
+    found[order[:count]] = 1
+    return found

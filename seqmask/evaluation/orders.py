@@ -121,21 +121,17 @@ def with_intervals(values: dict[str, NDArray[np.float64]], by: Resampling) -> di
 def separations(
     found: Sequence[AtFractions], slices: Sequence[slice], reference: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Each sequence's part (n,) of an order's separation, which is their mean.
+    """Each sequence's part (n, R) of an order's separation, which `estimate_over_columns` puts together.
 
     Separation is kept minus removed accuracy, the mean over FRACTIONS and ranks: in [-1, 1], high is good. A random
-    order is below 0: a small share holds less than all the rest. found: a rank each; reference (n, R), -1 left out. A
-    rank without a sequence of known class is left out, NaN where all are.
+    order is below 0: a small share holds less than all the rest. found: a rank each; reference (n, R), NaN where it is
+    -1.
     """
-    parts = []
-    for of, columns, right in zip(found, slices, reference.T, strict=True):
-        known = right != UNKNOWN
-        if known.any():
-            kept, removed = (
-                np.mean([metrics.correct(of[f][side][:, columns].argmax(axis=1), right) for f in FRACTIONS], axis=0)
-                for side in (0, 1)
-            )
-            part = np.zeros(len(right))
-            part[known] = (kept - removed) * (known.size / known.sum())  # ranks count alike, however many are known
-            parts.append(part)
-    return np.mean(parts, axis=0) if parts else np.full(len(reference), np.nan)
+    parts = np.full(reference.shape, np.nan)
+    for of, columns, right, part in zip(found, slices, reference.T, parts.T, strict=True):
+        kept, removed = (
+            np.mean([metrics.correct(of[f][side][:, columns].argmax(axis=1), right) for f in FRACTIONS], axis=0)
+            for side in (0, 1)
+        )
+        part[right != UNKNOWN] = kept - removed
+    return parts

@@ -32,9 +32,10 @@ Floats = NDArray[np.float64]
 
 
 def probe(held: MaskSet, reference: NDArray[np.int64], by: Resampling) -> dict[str, Any]:
-    """Accuracy of the probe in FOLDS-fold cross-validation over sequences, beside what needs no mask.
+    """Accuracy of the probe in FOLDS-fold cross-validation, beside what needs no mask.
 
-    reference (n,): classes, -1 left out. Classes of fewer than FEWEST sequences are pooled into one; where that leaves
+    reference (n,): classes, -1 left out. What is drawn together stands in one fold: a mask that tells a relative tells
+    no class. Classes of fewer than FEWEST sequences, or of a single cluster, are pooled into one; where that leaves
     fewer than two classes there is nothing to predict and the figures are NaN. `excess`: accuracy less majority rate.
     `length_accuracy`: of the same probe from the sequence's length alone, which no mask can hide.
     """
@@ -42,7 +43,8 @@ def probe(held: MaskSet, reference: NDArray[np.int64], by: Resampling) -> dict[s
     rows = np.flatnonzero(reference != UNKNOWN)
     if len(rows) > MOST:
         rows = np.sort(rng.choice(rows, MOST, replace=False))
-    pooled, rare = pool_rare(reference[rows])
+    groups = by.of(rows).numbers(len(rows))
+    pooled, rare = pool_rare(reference[rows], groups)
     report = {
         "scored": len(rows),
         "classes": len(np.unique(pooled)),
@@ -55,11 +57,11 @@ def probe(held: MaskSet, reference: NDArray[np.int64], by: Resampling) -> dict[s
             **report,
             "accuracy": np.nan,
             "interval": [np.nan, np.nan],
-            "majority_rate": metrics.majority_rate(pooled),
+            "majority_rate": 1.0 if len(rows) else np.nan,
             "length_accuracy": np.nan,
             "excess": nothing,
         }
-    fold = folds(pooled, rng)
+    fold = folds(pooled, groups, rng)
     read = np.stack([features(held.soft[i], held.kept[i], held.spans[i]) for i in rows.tolist()])
     size = np.log([[held.spans[i][:, 1].max()] for i in rows.tolist()])
     right = cross_validated(read, pooled, fold) == pooled
@@ -91,14 +93,18 @@ def order_as_mask(
     return MaskSet(places, kept, spans, sequences)
 
 
-def pool_rare(classes: NDArray[np.int64], fewest: int = FEWEST) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Classes (n,) with those of fewer than `fewest` sequences as one class -1, and which these were (k,).
+def pool_rare(
+    classes: NDArray[np.int64], groups: NDArray[np.int64], fewest: int = FEWEST
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Classes (n,) with those of fewer than `fewest` sequences, or of a single group, as one class -1, and which these
+    were (k,). groups (n,): what stands in one fold.
 
     The pooled class itself is kept however small it is, unless it alone is too small: then its sequences join the
     smallest of the others, so that no class is without sequences in a fold.
     """
     values, counts = np.unique(classes, return_counts=True)
-    rare = values[counts < fewest]
+    several = np.array([len(np.unique(groups[classes == value])) > 1 for value in values], dtype=np.bool_)
+    rare = values[(counts < fewest) | ~several]
     pooled = np.where(np.isin(classes, rare), np.int64(-1), classes)
     if 0 < (pooled == -1).sum() < fewest and len(rare) < len(values):
         common, sizes = np.unique(pooled[pooled != -1], return_counts=True)
@@ -146,13 +152,16 @@ def _autocorrelation(values: Floats) -> list[float]:
     return [float((centred[lag:] * centred[:-lag]).mean() / variance) if lag < values.size else 0.0 for lag in LAGS]
 
 
-def folds(classes: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-    """Fold (n,) of each sequence, 0 to FOLDS - 1, every class spread over them as evenly as can be."""
-    fold = np.empty(len(classes), dtype=np.int64)
+def folds(classes: NDArray[np.int64], groups: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Fold (n,) of each sequence, 0 to FOLDS - 1: the groups (n,) of every class are spread over them evenly, each in
+    one. A group of several classes goes with the first of them.
+    """
+    of_group = np.full(groups.max(initial=-1) + 1, -1, dtype=np.int64)
     for value in np.unique(classes):
-        members = rng.permutation(np.flatnonzero(classes == value))
-        fold[members] = (np.arange(len(members)) + rng.integers(FOLDS)) % FOLDS
-    return fold
+        members = np.unique(groups[classes == value])
+        members = rng.permutation(members[of_group[members] < 0])
+        of_group[members] = (np.arange(len(members)) + rng.integers(FOLDS)) % FOLDS
+    return of_group[groups]
 
 
 def cross_validated(read: Floats, classes: NDArray[np.int64], fold: NDArray[np.int64]) -> NDArray[np.int64]:

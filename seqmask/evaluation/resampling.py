@@ -54,8 +54,8 @@ class Resampling:
         return int(self.numbers(n).max(initial=-1)) + 1
 
     def too_few(self, n: int) -> bool:
-        """Whether n sequences have no interval: there are none, or all are of one cluster."""
-        return n == 0 or (self.clusters is not None and self.number(n) == 1)
+        """Whether n sequences have no interval: there are none, or a single one, or all are of one cluster."""
+        return self.number(n) < 2
 
     def pooled(self, table: NDArray[np.float64]) -> NDArray[np.float64]:
         """Sums (G, k) over each cluster of a table (n, k)."""
@@ -84,8 +84,8 @@ def fewer(draws: int, n: int) -> int:
 def bootstrap_interval(values: Floats, by: Resampling, draws: int = DRAWS) -> tuple[float, float]:
     """Ends of the 95 % percentile interval of the mean over sequences (Efron 1979).
 
-    values (n,), one a sequence, NaN left out. (NaN, NaN) for no values and for a single cluster. Beyond MANY clusters
-    it is mean +- 1.96 standard errors, to which the bootstrap converges.
+    values (n,), one a sequence, NaN left out. (NaN, NaN) for no values and for a single one or a single cluster. Beyond
+    MANY clusters it is mean +- 1.96 standard errors, to which the bootstrap converges.
     """
     known = ~np.isnan(values)
     table = np.stack([values[known], np.ones(int(known.sum()))], axis=1).astype(np.float64)
@@ -108,11 +108,37 @@ def estimate(values: Floats, by: Resampling) -> dict[str, Any]:
     return {"mean": float(known.mean()) if known.size else np.nan, "interval": list(bootstrap_interval(values, by))}
 
 
+def estimate_over_columns(table: NDArray[np.float64], by: Resampling) -> dict[str, Any]:
+    """The mean over columns of their means over sequences, with its 95 % percentile interval: ready for JSON.
+
+    table (n, k): a figure a sequence and column, NaN where it has none; columns count alike, however many values each
+    has. A column without a value is left out, in a draw as well: it is a mean of ratios that is resampled.
+    """
+    known = ~np.isnan(table)
+    sums = np.concatenate([np.where(known, table, 0), known], axis=1).astype(np.float64)
+
+    def mean(of: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Of sums and numbers (m, 2 k) to (m,)."""
+        values, numbers = np.split(of, 2, axis=1)
+        there = numbers > 0
+        ratios = np.where(there, values / np.where(there, numbers, 1), 0)
+        with np.errstate(invalid="ignore"):
+            found: NDArray[np.float64] = ratios.sum(axis=1) / there.sum(axis=1)
+        return found
+
+    rows: NDArray[np.bool_] = known.any(axis=1)
+    interval = [np.nan, np.nan]
+    if not (by := by.of(rows)).too_few(int(rows.sum())):
+        drawn = mean(by.drawn(by.pooled(sums[rows])))
+        interval = [float(end) for end in np.percentile(drawn, ENDS)]
+    return {"mean": float(mean(sums.sum(axis=0, keepdims=True))[0]), "interval": interval}
+
+
 def balanced_interval(right: Floats, true: Classes, by: Resampling) -> tuple[float, float]:
     """Ends of the 95 % percentile interval of a class-balanced mean, as of balanced accuracy, over sequences.
 
     right (k,): one figure a sequence, such as `correct`; true (k,): their classes, none unknown. In each draw the mean
-    is over the classes that were drawn. (NaN, NaN) for no values and for a single cluster.
+    is over the classes that were drawn. (NaN, NaN) for no values and for a single one or a single cluster.
     """
     if by.too_few(right.size):
         return np.nan, np.nan
@@ -128,7 +154,7 @@ def calibration_interval(
     """Ends of the 95 % percentile interval of `expected_calibration_error` over sequences.
 
     The error is a sum of absolute values, so that resampling noise only adds to it: the interval lies rather high.
-    (NaN, NaN) for no values and for a single cluster.
+    (NaN, NaN) for no values and for a single one or a single cluster.
     """
     if by.too_few(confidence.size):
         return np.nan, np.nan

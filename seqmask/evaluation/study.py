@@ -18,12 +18,12 @@ from seqmask.evaluation.orders import AtFractions
 from seqmask.evaluation.probe import probe
 from seqmask.evaluation.resampling import Resampling
 from seqmask.evaluation.scoring import Scorer, TokenMasks
-from seqmask.evaluation.shape import mask_shape
+from seqmask.evaluation.shape import as_written, mask_shape
 from seqmask.labels.ranks import Ranks
 from seqmask.models.explainer import Explainer
 from seqmask.progress import Watch
 
-MASK, RANDOM = "seqmask", "random"
+MASK, WRITTEN, RANDOM = "seqmask", "seqmask (written)", "random"
 Logits = NDArray[np.float32]
 Both = tuple[Logits, Logits]
 """Logits (n, C) with a mask and with its inverse."""
@@ -75,10 +75,11 @@ class Study:
             [self.scorer.prepared[i].record for i in few], self.scorer, self.explainer, self.other, self.by.of(few)
         )
         for (track, held, ranks), of_track in zip(self._tracks(), stable, strict=True):
-            found = Track(self, track, held, full, null, few)
+            found = Track(self, track, held, ranks, full, null, few)
             for r in ranks:
                 result["ranks"][self.ranks.ranks[r].name] = found.rank(r)
-            shape = {**mask_shape(held, self.by), "consistency": of_track}
+            del found  # its logits are most of the memory, and the next track has as many
+            shape = {**mask_shape(held, self.tau, self.by), "consistency": of_track}
             # A shared mask is described once; masks of their own stand with their ranks
             (result if len(stable) == 1 else result["ranks"][self.ranks.names[track]])["mask"] = shape
         return result
@@ -96,19 +97,32 @@ class Study:
 class Track:
     """What the classifier (and the judge) say under one track of the masks; `rank` makes the figures of one rank.
 
-    full, null (n, C): logits of whole sequences and with every token hidden; few (k,): the sequences of costly parts.
+    ranks: those that the track explains; of what is scored on all sequences only their columns are held. full, null
+    (n, C): logits of whole sequences and with every token hidden; few (k,): the sequences of costly parts.
     """
 
     def __init__(
-        self, study: Study, track: int, held: MaskSet, full: Logits, null: Logits, few: NDArray[np.int64]
+        self,
+        study: Study,
+        track: int,
+        held: MaskSet,
+        ranks: range,
+        full: Logits,
+        null: Logits,
+        few: NDArray[np.int64],
     ) -> None:
         self.study, self.held, self.full, self.null, self.few = study, held, full, null, few
+        self.own = slice(study.ranks.slices[ranks[0]].start, study.ranks.slices[ranks[-1]].stop)
         name = "" if study.masks[0].shape[1] == 1 else f" of {study.ranks.names[track]}"
         masks, windows = self._masks(), study.scorer.windows
-        study.watch.part(f"masks{name} and controls of {len(full)} sequences", 2 * (len(masks) - 2) * windows)
-        self.rows = self._rows(masks)
+        study.watch.part(f"masks{name} and controls of {len(full)} sequences", 2 * (len(masks) + 1) * windows)
+        hard = self._both(masks[MASK])
+        self.rows = self._rows(masks, hard)
         study.watch.part(f"top shares{name}", 2 * orders.passes(orders.TOP_FRACTIONS) * windows)
-        self.fractions = self._in_order(study.scorer, np.arange(len(full)), orders.TOP_FRACTIONS)
+        self.fractions = {
+            name: {fraction: self._cut(both) for fraction, both in of.items()}
+            for name, of in self._in_order(study.scorer, np.arange(len(full)), orders.TOP_FRACTIONS).items()
+        }
         sampled = study.scorer.subset(few)
         study.watch.part(
             f"insertion and deletion curves{name} of {len(few)} sequences",
@@ -117,13 +131,13 @@ class Track:
         self.curves = self._in_order(sampled, few, orders.CURVE_FRACTIONS)
         rng = np.random.default_rng([study.by.seed, 103])
         self.removals = removals(sampled, [held.soft[i] for i in few], rng)
-        self.verdicts = self._judged()
+        self.verdicts = self._judged(hard)
 
     def _masks(self) -> dict[str, TokenMasks]:
         """The Explainer's and every control, by name."""
         held = self.held
         hard: TokenMasks = [kept.astype(np.float32) for kept in held.kept]
-        masks: dict[str, TokenMasks] = {MASK: hard, f"{MASK} (soft)": list(held.soft)}
+        masks = {MASK: hard, WRITTEN: as_written(held, self.study.tau), f"{MASK} (soft)": list(held.soft)}
         for number, (name, control) in enumerate({**SAME_AREA, **REFERENCES}.items()):
             if name == "other_sequence" and len(held.soft) < 2:
                 continue
@@ -131,14 +145,19 @@ class Track:
             masks[label] = control(np.random.default_rng([self.study.by.seed, number]), held)
         return masks
 
-    def _rows(self, masks: dict[str, TokenMasks]) -> dict[str, Both]:
-        """Logits with each mask and with its inverse."""
+    def _rows(self, masks: dict[str, TokenMasks], hard: Both) -> dict[str, Both]:
+        """Logits with each mask and with its inverse, the columns of this track; hard: those of the hard mask."""
+        known = {MASK: hard, "all_ones": (self.full, self.null), "all_zeros": (self.null, self.full)}
+        return {name: self._cut(known.get(name) or self._both(mask)) for name, mask in masks.items()}
+
+    def _both(self, masks: TokenMasks) -> Both:
         scorer = self.study.scorer
-        known = {"all_ones": (self.full, self.null), "all_zeros": (self.null, self.full)}
-        return {
-            name: known.get(name) or (scorer.logits(mask), scorer.logits([np.float32(1) - part for part in mask]))
-            for name, mask in masks.items()
-        }
+        return scorer.logits(masks), scorer.logits([np.float32(1) - part for part in masks])
+
+    def _cut(self, both: Both) -> Both:
+        """Copies of the columns of this track."""
+        kept, removed = (logits[:, self.own].copy() for logits in both)
+        return kept, removed
 
     def _in_order(
         self, scorer: Scorer, rows: NDArray[np.int64], fractions: tuple[float, ...]
@@ -152,12 +171,12 @@ class Track:
             found[name] = orders.at_fractions(scorer, order, rng, fractions)
         return found
 
-    def _judged(self) -> Verdicts | None:
-        """What the judge says of the hard masks, if there is one."""
+    def _judged(self, both: Both) -> Verdicts | None:
+        """What the judge says of the hard masks, if there is one; both: what the classifier says (n, C)."""
         if self.study.judge is None:
             return None
         self.study.watch.part("the judge", len(VIEWS) * self.study.judge.scorer.windows)
-        views = {"full": self.full, "masked": self.rows[MASK][0], "inverse": self.rows[MASK][1]}
+        views = {"full": self.full, "masked": both[0], "inverse": both[1]}
         hard = [kept.astype(np.float32) for kept in self.held.kept]
         return self.study.judge.report(views, hard, list(self.held.spans), self.study.ranks)
 
@@ -166,8 +185,9 @@ class Track:
         study, by = self.study, self.study.by
         columns, reference = study.ranks.slices[r], study.reference[:, r]
         own = self.full[:, columns]
-        rows = {name: (kept[:, columns], removed[:, columns]) for name, (kept, removed) in self.rows.items()}
         null, few = self.null[:, columns], self.few
+        of_track = slice(columns.start - self.own.start, columns.stop - self.own.start)
+        rows = {name: (kept[:, of_track], removed[:, of_track]) for name, (kept, removed) in self.rows.items()}
         return {
             "classes": len(study.ranks.ranks[r].classes),
             "scored": int((reference >= 0).sum()),
@@ -189,8 +209,8 @@ class Track:
                 for name, (kept, removed) in rows.items()
             },
             **self._gaps(rows, own, reference),
-            "fractions": {name: orders.accuracies(of, columns, reference, by) for name, of in self.fractions.items()},
-            "eraser": {name: orders.eraser(own, of, columns, by, null) for name, of in self.fractions.items()},
+            "fractions": {name: orders.accuracies(of, of_track, reference, by) for name, of in self.fractions.items()},
+            "eraser": {name: orders.eraser(own, of, of_track, by, null) for name, of in self.fractions.items()},
             "auc": {name: orders.auc(own[few], of, columns, null[few], by.of(few)) for name, of in self.curves.items()},
             "calibration": calibration(self.full[few], self.removals, columns, by.of(few)),
             "probe": probe(self.held, reference, by),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,13 +39,16 @@ class Truth:
         return self.every if rank is None else self.ranks[rank]
 
 
-def truth_of(intervals: Sequence[BedInterval], length: int, ranks: Sequence[str]) -> Truth:
+def truth_of(
+    intervals: Sequence[BedInterval], length: int, ranks: Sequence[str], others: Collection[str] = ()
+) -> Truth:
     """The truth of a sequence of `length` nt from intervals whose names are ROLE or ROLE:anything.
 
     ROLE is `decoy`; `lone` (neither truth nor decoy); or ranks, joined by commas, whose class the interval decides.
-    Where it is none of these, the interval decides the classes of all ranks.
+    Where it is none of these, the interval decides the classes of all ranks. others: names of ranks that are not among
+    `ranks`: an interval that decides these alone is as `lone`.
     """
-    roles = [_ranks_of(item.name, ranks) for item in intervals]
+    roles = [_ranks_of(item.name, ranks, others) for item in intervals]
     return Truth(
         {rank: track_of(_chosen(intervals, roles, rank), length) for rank in ranks},
         track_of((item for item, role in zip(intervals, roles, strict=True) if role not in ((), None)), length),
@@ -53,7 +56,7 @@ def truth_of(intervals: Sequence[BedInterval], length: int, ranks: Sequence[str]
     )
 
 
-def _ranks_of(name: str, ranks: Sequence[str]) -> tuple[str, ...] | None:
+def _ranks_of(name: str, ranks: Sequence[str], others: Collection[str]) -> tuple[str, ...] | None:
     """The ranks that an interval decides, () for none of them, None for a decoy."""
     role = name.partition(":")[0]
     if role == DECOY:
@@ -61,7 +64,9 @@ def _ranks_of(name: str, ranks: Sequence[str]) -> tuple[str, ...] | None:
     if role == LONE:
         return ()
     named = [part if part in ranks else ALIASES.get(part, part) for part in role.split(",")]
-    return tuple(named) if set(named) <= set(ranks) else tuple(ranks)
+    if set(named) <= {*ranks, *others}:
+        return tuple(part for part in named if part in ranks)
+    return tuple(ranks)
 
 
 def _chosen(

@@ -28,7 +28,7 @@ def disjoint(values: NDArray[np.float32], spans: Spans, length: int) -> tuple[ND
     # Sums of multiples of 2**-40 are exact in float64: no drift along a contig, and several sequences side by side give
     # the same bits as each alone. In [0, 1] only values below 1e-5 change, by less than 1e-12.
     columns = np.rint(values.T * np.float32(2**40)) * np.float32(2**-40)
-    if (spans[1:, 0] >= spans[:-1, 1]).all():
+    if apart(spans):
         return columns, spans
     marked = np.zeros(length + 1, dtype=bool)
     marked[spans.ravel()] = True
@@ -44,6 +44,11 @@ def disjoint(values: NDArray[np.float32], spans: Spans, length: int) -> tuple[ND
         total -= np.bincount(ends, column, len(edges))
         np.divide(np.cumsum(total)[covered], covering, out=mean, casting="unsafe")
     return found, np.stack([edges[covered], edges[covered + 1]], axis=1)
+
+
+def apart(spans: Spans) -> bool:
+    """Whether spans (n, 2) are sorted and share no nucleotide."""
+    return bool((spans[1:, 0] >= spans[:-1, 1]).all())
 
 
 def lay_out(values: NDArray[Any], spans: Spans, length: int, nothing: Any = np.nan) -> NDArray[Any]:

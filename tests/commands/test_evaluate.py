@@ -123,6 +123,33 @@ def test_a_gap_that_may_be_chance_is_said_so(
     assert ("phylum: the gap may be chance" in capsys.readouterr().out) is told
 
 
+def test_without_an_interval_none_is_shown(
+    labelled: tuple[Any, dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a single species: there is nothing to draw."""
+    report = copy.deepcopy(labelled[1])
+    nothing = [float("nan"), float("nan")]
+    report["ranks"]["phylum"]["best_control"] |= {"gap": 0.123, "interval": nothing}
+    report["ranks"]["phylum"]["full"]["interval"] = nothing
+    print_report(report)
+    out = capsys.readouterr().out
+    assert "nan" not in out
+    assert "+0.123" in out
+    assert "phylum: no interval, as there is one" in out
+
+
+def test_names_from_files_are_no_markup(
+    labelled: tuple[Any, dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = copy.deepcopy(labelled[1])
+    half = {"mean": 0.5, "interval": [0.4, 0.6]}
+    keys = ("inside", "outside", "ratio", "kept_inside", "kept_outside", "kept_ratio")
+    kinds = {name: {"sequences": 9, **dict.fromkeys(keys, half)} for name in ("CDS[/x]", "[gene=cox1]", "tRNA:bug:")}
+    print_report(report | {"annotations": {"tracks": {"all": kinds}}})
+    out = capsys.readouterr().out
+    assert all(name in out for name in kinds)
+
+
 def documented(heading: str) -> set[str]:
     """Keys in the table after a line of docs/evaluation.md, up to the next blank line after the table."""
     text = (ROOT / "docs" / "evaluation.md").read_text()
@@ -141,6 +168,7 @@ def test_json_has_exactly_the_documented_keys(labelled: tuple[Any, dict[str, Any
         assert set(rank) == documented("In each rank:")
         assert set(rank["rows"]) == {
             "seqmask",
+            "seqmask (written)",
             *SAME_AREA,
             "all_ones",
             "all_zeros",
@@ -214,8 +242,9 @@ def test_the_figures_hang_together(labelled: tuple[Any, dict[str, Any]]) -> None
         for name, of in rank["gaps"].items():
             difference = rows["seqmask"]["masked"]["accuracy"] - rows[name]["masked"]["accuracy"]
             assert of["gap"] == pytest.approx(difference)
-            assert of["interval"][0] <= difference + 1e-9
-            assert difference <= of["interval"][1] + 1e-9
+            if rank["scored"] > 1:  # a single sequence has no interval
+                assert of["interval"][0] <= difference + 1e-9
+                assert difference <= of["interval"][1] + 1e-9
         above = rows["seqmask"]["masked"]["balanced_accuracy"] - rank["full"]["balanced_accuracy"]
         assert rank["above_full"]["balanced"] == pytest.approx(above)
         judge = rank["judge"]
@@ -227,7 +256,10 @@ def test_the_figures_hang_together(labelled: tuple[Any, dict[str, Any]]) -> None
         assert rank["calibration"]["removed"] > 0
         assert sum(of["trials"] for of in rank["calibration"]["bins"]) > 0
         low, high = rows["seqmask"]["masked"]["interval"]
-        assert low <= rows["seqmask"]["masked"]["accuracy"] <= high
+        if rank["scored"] > 1:
+            assert low <= rows["seqmask"]["masked"]["accuracy"] <= high
+        else:
+            assert low is high is None
     shape = report["mask"]
     assert 0.2 < shape["area"]["mean"] < 0.8
     assert shape["area"]["p5"] <= shape["area"]["median"] <= shape["area"]["p95"]
@@ -281,7 +313,8 @@ def test_no_figure_is_cut_off(labelled: tuple[Any, dict[str, Any]]) -> None:
         assert f"{rank['judge']['gap']['mean']:+.3f}" in done.text
         for part in (rank["full"], rank["rows"]["seqmask"]["masked"], rank["rows"]["seqmask"]["inverse"]):
             assert f"{part['accuracy']:.3f}" in done.text
-            assert f"({part['interval'][0]:.3f}-{part['interval'][1]:.3f})" in done.text
+            low, high = part["interval"]  # none where a single sequence is scored
+            assert low is None or f"({low:.3f}-{high:.3f})" in done.text
     for name in RANKS:
         assert name in done.text
 

@@ -206,3 +206,48 @@ def test_mask_set_refuses_what_does_not_belong_together():
         MaskSet(masks.soft, masks.kept[1:], masks.spans, masks.sequences)
     with pytest.raises(ValueError, match="no tokens"):
         MaskSet([np.zeros(0, np.float32)], [np.zeros(0, bool)], [np.zeros((0, 2), np.int32)], [""])
+
+
+def in_frames(rng, tokens=60, frames=(0, 2, 4)):
+    """A mask of runs of nucleotides, alike in three frames of 6-mers, of the random numbers of `rng`."""
+    length = 6 * tokens + 6
+    spans = np.concatenate(
+        [np.stack([np.arange(f, length - 6, 6), np.arange(f, length - 6, 6) + 6], axis=1) for f in frames]
+    )
+    track = np.repeat(rng.random(length // 12 + 1), 12)[:length]
+    soft = np.array([track[a:b].mean() for a, b in spans], dtype=np.float32)
+    return MaskSet([soft], [soft > 0.75], [spans.astype(np.int32)], ["A" * length])
+
+
+def shown(mask, spans):
+    """Nucleotides that a kept token shows."""
+    track = np.zeros(spans.max(), dtype=bool)
+    for (start, end), value in zip(spans, mask, strict=True):
+        track[start:end] |= value > 0
+    return track.sum()
+
+
+@pytest.mark.parametrize("name", ["random", "shuffled"])
+def test_random_masks_choose_alike_in_all_frames(name):
+    """Drawn apart in each frame, as many tokens would show far more of the sequence than the mask does."""
+    rng = np.random.default_rng(7)
+    ratio = []
+    for seed in range(20):
+        masks = in_frames(rng)
+        kept, spans = masks.kept[0], masks.spans[0]
+        (control,) = SAME_AREA[name](np.random.default_rng(seed), masks)
+        assert control.sum() == kept.sum()
+        apart = shown(rng.permutation(kept), spans)
+        ratio.append([shown(control, spans) / shown(kept, spans), apart / shown(kept, spans)])
+    together, apart = np.mean(ratio, axis=0)
+    assert together < 1.25
+    assert apart > 1.6
+
+
+def test_counts_near_the_ends_are_those_within():
+    rng = np.random.default_rng(8)
+    codes = rng.integers(0, 5, 90)
+    middles = np.arange(90)
+    found = controls._window_counts(codes, 4, middles, 50)
+    expected = [np.bincount(codes[max(m - 25, 0) : m + 25], minlength=5)[:4] for m in middles]
+    assert np.array_equal(found, expected)

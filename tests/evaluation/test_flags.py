@@ -107,6 +107,12 @@ def test_position_needs_both_signs() -> None:
     assert flag.startswith("genus: relative position alone explains 90% of the mask")
 
 
+def test_without_an_interval_there_is_no_flag_of_position() -> None:
+    rank = example()
+    rank["gaps"]["other_sequence"] = {**gap(0.5), "interval": [float("nan")] * 2}
+    assert red_flags(result(rank, position=0.9)) == []
+
+
 def test_a_mask_of_its_own_is_judged_by_its_own_shape() -> None:
     rank = example()
     rank["gaps"]["other_sequence"] = gap(0.0)

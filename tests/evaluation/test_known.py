@@ -90,6 +90,12 @@ def test_unknown_classes_neither_right_nor_wrong() -> None:
     reference = np.array([[1, -1], [-1, -1], [-1, 1], [0, -1]])
     found = report(reader, [np.full((10, 1), 0.5, np.float32)] * 4, reference)
     assert found["all"]["deciding"]["sequences"] == 2
+    # a flip at a rank whose class is not known says nothing
+    reader = Reader([([8], [5])] * 4)
+    assert (
+        report(reader, [np.full((10, 1), 0.5, np.float32)] * 4, np.array([[1, -1]] * 4))["all"]["deciding"]["sequences"]
+        == 0
+    )
 
 
 def test_a_mask_for_each_rank_is_scored_against_its_own_truth() -> None:

@@ -32,19 +32,27 @@ def spans(*pairs):
 def test_masks_are_carried_by_nucleotides():
     own = spans((0, 6), (6, 12), (12, 18))
     theirs = spans((0, 4), (4, 8), (8, 12), (11, 15), (14, 18), (4, 14))
-    # kept: nt 0 to 5 and 12 to 17; of the judge's tokens 4, 2, 0, 3, 4 and 4 of 10 nt
+    # kept: nt 0 to 5 and 12 to 17, two thirds; of the judge's tokens 4, 2, 0, 3, 4 and 4 of 10 nt
     found = carried(np.array([1, 0, 1], dtype=np.float32), own, theirs)
     assert found.tolist() == [1, 1, 0, 1, 1, 0]
+    assert carried(np.zeros(3, dtype=np.float32), own, theirs).tolist() == [0] * 6
+    assert carried(np.ones(3, dtype=np.float32), own, theirs).tolist() == [1] * 6
 
 
 def test_a_nucleotide_of_two_tokens_counts_by_their_share():
     own = spans((0, 6), (3, 9))  # nt 3 to 5 are half kept
-    assert carried(np.array([1, 0], dtype=np.float32), own, spans((0, 6), (2, 6), (3, 9), (6, 12))).tolist() == [
-        1,
-        1,
-        0,
-        0,
-    ]
+    theirs = spans((0, 6), (2, 6), (3, 9), (6, 12))
+    assert carried(np.array([1, 0], dtype=np.float32), own, theirs).tolist() == [1, 1, 0, 0]
+
+
+def test_the_judge_of_the_same_tokens_reads_the_same_mask():
+    """In three frames, too, where a token that is kept in one of them alone holds less than half of its nucleotides."""
+    own = spans((0, 6), (6, 12), (2, 8), (8, 14), (4, 10), (10, 16))
+    hard = np.array([1, 0, 0, 0, 0, 1], dtype=np.float32)
+    assert carried(hard, own, own.copy()).tolist() == hard.tolist()
+    # and of other tokens as much of the sequence
+    theirs = spans((0, 4), (4, 8), (8, 12), (12, 16), (2, 6), (6, 10), (10, 14))
+    assert carried(hard, own, theirs).sum() == round(7 * 2 / 6)
 
 
 def test_classes_are_matched_by_name():

@@ -105,11 +105,15 @@ def test_rare_classes_are_pooled_and_unknown_ones_left_out():
 
 def test_pooling_by_hand():
     classes = np.array([5] * FEWEST + [7] * (FEWEST + 1) + [8, 9])
-    pooled, rare = pool_rare(classes)
+    alone = np.arange(len(classes))
+    pooled, rare = pool_rare(classes, alone)
     assert rare.tolist() == [8, 9]
     # two sequences are too few for a class of their own: they join the smaller of the others
     assert pooled.tolist() == [5] * FEWEST + [7] * (FEWEST + 1) + [5, 5]
-    assert pool_rare(np.array([1, 2, 3]))[0].tolist() == [-1, -1, -1]
+    assert pool_rare(np.array([1, 2, 3]), np.arange(3))[0].tolist() == [-1, -1, -1]
+    # all of one species can not be told from other species of their class: there is none
+    of_one = np.where(classes == 5, 0, alone + 1)
+    assert pool_rare(classes, np.unique(of_one, return_inverse=True)[1])[1].tolist() == [5, 8, 9]
 
 
 @pytest.mark.parametrize("reference", [[0] * 30, [-1] * 30, list(range(30))])
@@ -117,14 +121,38 @@ def test_nothing_to_predict_is_said_so(reference):
     found = probe(masks_of(random_masks(np.random.default_rng(5), 30)), np.array(reference), BY)
     assert np.isnan([found["accuracy"], found["length_accuracy"], found["excess"]["mean"]]).all()
     assert found["classes"] < 2
+    assert found["majority_rate"] == 1 or (found["scored"] == 0 and np.isnan(found["majority_rate"]))
 
 
 def test_every_fold_has_every_class():
     classes = np.array([0] * 10 + [1] * 23 + [2] * 11)
-    fold = folds(classes, np.random.default_rng(0))
+    fold = folds(classes, np.arange(44), np.random.default_rng(0))
     for label in range(3):
         counts = np.bincount(fold[classes == label], minlength=FOLDS)
         assert counts.max() - counts.min() <= 1
+
+
+def test_a_species_is_in_one_fold():
+    classes, species = np.repeat([0, 1], 60), np.repeat(np.arange(20), 6)
+    species[-1] = 0  # a name that stands in both classes
+    fold = folds(classes, species, np.random.default_rng(0))
+    assert all(len(np.unique(fold[species == i])) == 1 for i in range(20))
+    for label in range(2):
+        assert np.bincount(fold[classes == label], minlength=FOLDS).max() <= 12 + 1
+
+
+def test_a_mask_that_tells_the_species_alone_tells_no_class():
+    """Every species has a pattern of its own, and nothing in it is of the class: relatives in another fold would say
+    which class it is."""
+    rng = np.random.default_rng(6)
+    species = np.repeat(np.arange(20), 12)
+    patterns = rng.random((20, 40))
+    masks = masks_of([(patterns[i] + 0.02 * rng.random(40)).clip(0, 1) for i in species])
+    classes = species % 4
+    assert probe(masks, classes, BY)["accuracy"] > 0.9
+    found = probe(masks, classes, Resampling(1, species))
+    assert found["accuracy"] < 0.5
+    assert not found["excess"]["interval"][0] > 0
 
 
 @pytest.mark.parametrize("soft", [[0.7], [0.2, 0.2], np.linspace(0, 1, 300)])

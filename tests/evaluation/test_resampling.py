@@ -8,6 +8,7 @@ from seqmask.evaluation.resampling import (
     bootstrap_interval,
     calibration_interval,
     estimate,
+    estimate_over_columns,
 )
 
 PERCENTS = [2.5, 97.5]
@@ -84,7 +85,26 @@ def test_of_one_cluster_there_is_no_interval(rng):
     assert np.isnan(bootstrap_interval(values, one)).all()
     assert np.isnan(balanced_interval(values, np.arange(5), one)).all()
     assert np.isnan(calibration_interval(values, values > 0.5, one)).all()
-    assert bootstrap_interval(values[:1], Resampling(1)) == (values[0], values[0])
+    assert np.isnan(bootstrap_interval(values[:1], Resampling(1))).all()
+    assert np.isnan(estimate_over_columns(values[:, None], one)["interval"]).all()
+
+
+def test_a_mean_over_columns_is_a_mean_of_ratios(rng):
+    """Half of the second column is unknown: how many known ones a draw holds must not move its mean."""
+    table = np.ones((200, 2))
+    table[::2, 1] = np.nan
+    assert estimate_over_columns(table, Resampling(1)) == {"mean": 1.0, "interval": [1.0, 1.0]}
+    table = rng.random((200, 2))
+    table[50:, 1] = np.nan
+    found = estimate_over_columns(table, Resampling(1))
+    assert found["mean"] == pytest.approx((table[:, 0].mean() + table[:50, 1].mean()) / 2)
+    one = estimate_over_columns(table[:, :1], Resampling(1))
+    assert one["interval"] == pytest.approx(bootstrap_interval(table[:, 0], Resampling(1)))
+    nothing = estimate_over_columns(np.full((5, 2), np.nan), Resampling(1))
+    assert np.isnan([nothing["mean"], *nothing["interval"]]).all()
+    # a column that a draw happens to miss is left out of that draw
+    table = np.array([[1.0, 1.0], [1.0, np.nan]])
+    assert estimate_over_columns(table, Resampling(1))["interval"] == [1.0, 1.0]
 
 
 def test_names_make_clusters_and_nameless_sequences_are_by_themselves():

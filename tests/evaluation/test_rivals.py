@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from seqmask.errors import UsageError
 from seqmask.evaluation.orders import FRACTIONS, separations
-from seqmask.evaluation.resampling import Resampling
+from seqmask.evaluation.resampling import Resampling, estimate_over_columns
 from seqmask.evaluation.rivals import perturb
 from seqmask.evaluation.rivals.compare import OWN, RANDOM, Comparison, shared
 from seqmask.evaluation.rivals.gradients import gradient_step
@@ -489,6 +489,6 @@ def test_separation_by_hand() -> None:
     reference = np.array([[0, 0], [0, -1], [0, -1]])
     parts = separations([at, at], [slice(0, 2), slice(2, 4)], reference)
     # three of four shares separate: two of three sequences at the first rank, the only one at the second
-    np.testing.assert_allclose(parts, [0.75 * (1 + 3) / 2, 0.75 / 2, 0])
-    assert parts.mean() == pytest.approx(0.75 * (2 / 3 + 1) / 2)
+    np.testing.assert_allclose(parts, [[0.75, 0.75], [0.75, np.nan], [0, np.nan]])
+    assert estimate_over_columns(parts, Resampling(1))["mean"] == pytest.approx(0.75 * (2 / 3 + 1) / 2)
     assert np.isnan(separations([at], [slice(0, 2)], np.full((3, 1), -1))).all()

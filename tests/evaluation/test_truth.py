@@ -45,6 +45,13 @@ def test_a_rank_may_be_named_by_its_alias():
     assert where(truth_of([bed(1, 2, "domain")], 4, RANKS).of("phylum")) == []
 
 
+def test_a_motif_of_a_rank_that_the_model_lacks_decides_nothing():
+    motifs = [bed(1, 2, "phylum:phylum.1"), bed(4, 5, "superkingdom,phylum:both"), bed(7, 8, "TATA-box")]
+    truth = truth_of(motifs, 9, ["superkingdom"], others=["superkingdom", "phylum"])
+    assert where(truth.of("superkingdom")) == where(truth.every) == [4, 7]
+    assert where(truth.decoy) == []
+
+
 def example(seed, length=90):
     """Random scores of 6-mers, one true stretch and one decoy."""
     rng = np.random.default_rng(seed)

@@ -15,7 +15,7 @@ from torch import nn
 
 from seqmask.evaluation import orders
 from seqmask.evaluation.probe import order_as_mask, probe
-from seqmask.evaluation.resampling import Resampling, estimate
+from seqmask.evaluation.resampling import Resampling, estimate_over_columns
 from seqmask.evaluation.rivals.gradients import gradient_step
 from seqmask.evaluation.rivals.names import Rival
 from seqmask.evaluation.rivals.perturb import (
@@ -46,8 +46,9 @@ class Comparison:
     """n records held by `scorer`; reference (n, R): the classes that count as right, -1 left out.
 
     What is explained is the class that the classifier predicts for the whole record, at each rank. logits (n, C): of
-    whole records. watch: told what comes next; the engine tells it how much was read. parts: of each method and kind of
-    scores judged so far, each sequence's part (n,) of its separation.
+    whole records, null (n, C): with every token hidden. watch: told what comes next; the engine tells it how much was
+    read. parts: of each method and kind of
+    scores judged so far, each sequence's part (n, R) of its separation.
     """
 
     scorer: Scorer
@@ -55,12 +56,14 @@ class Comparison:
     reference: NDArray[np.int64]
     by: Resampling
     logits: NDArray[np.float32] = field(init=False)
+    null: NDArray[np.float32] = field(init=False)
     watch: Watch = field(default_factory=Watch)
     parts: dict[tuple[str, str], NDArray[np.float64]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.watch.part(f"rivals on {len(self.scorer.prepared)} sequences", self.scorer.windows)
+        self.watch.part(f"rivals on {len(self.scorer.prepared)} sequences", 2 * self.scorer.windows)
         self.logits = self.scorer.logits()
+        self.null = self.scorer.logits([np.zeros(length, np.float32) for length in self.scorer.lengths])
 
     def run(self, rivals: Sequence[Rival], say: Callable[[str], None]) -> dict[str, Any]:
         """The Explainer, the rivals and a random order, as JSON-ready dicts: see docs/evaluation.md."""
@@ -140,12 +143,12 @@ class Comparison:
         part = self.parts[name, kind] = orders.separations(found, known.slices, self.reference)
         own = self.parts.get((OWN.name, kind), self.parts.get((OWN.name, "shared")))
         return {
-            "separation": estimate(part, self.by),
-            "gap": None if name == OWN.name or own is None else estimate(own - part, self.by),
+            "separation": estimate_over_columns(part, self.by),
+            "gap": None if name == OWN.name or own is None else estimate_over_columns(own - part, self.by),
             "ranks": {
                 rank.name: {
                     "fractions": orders.accuracies(of, columns, self.reference[:, r], self.by),
-                    "eraser": orders.eraser(self.logits[:, columns], of, columns, self.by),
+                    "eraser": orders.eraser(self.logits[:, columns], of, columns, self.by, self.null[:, columns]),
                     "probe": probe(told_by[r % len(told_by)], self.reference[:, r], self.by),
                 }
                 for r, (rank, columns, of) in enumerate(zip(known.ranks, known.slices, found, strict=True))

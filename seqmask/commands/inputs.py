@@ -132,10 +132,12 @@ def sampled(records: list[Record], limit: int, seed: int) -> list[Record]:
 def listed(path: str | None) -> list[str]:
     """The file names in a file, one a line; '-' is stdin. Blank lines and lines that begin with # are left out.
 
-    Raises InputError if it cannot be read or names nothing.
+    Raises InputError if it cannot be read or names nothing, UsageError for a stdin that is closed.
     """
     if path is None:
         return []
+    if path == STDIN and sys.stdin is None:
+        raise UsageError("--infile-list -: standard input is closed; name a file")
     try:
         text = sys.stdin.read() if path == STDIN else Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -239,6 +241,12 @@ def check_output(directory: Path, force: bool, resume: bool) -> None:
         raise InputError(directory, f"the directory {there} is not writable")
 
 
+def check_precision(precision: str) -> None:
+    """UsageError for one that only masking has: small gradients are 0 in fp16."""
+    if precision == "fp16":
+        raise UsageError("--precision fp16: expected auto, fp32 or bf16; training needs the range of these")
+
+
 def one_of(flag: str, value: str, known: Collection[str]) -> None:
     """Raise UsageError unless the value of an option is one of those that are known."""
     if value not in known:
@@ -248,7 +256,9 @@ def one_of(flag: str, value: str, known: Collection[str]) -> None:
 def crop_law(shortest: int, longest: int) -> CropLaw:
     """Random crops from `--min-crop` to the longest window, both nt; UsageError where none is that short."""
     if shortest > longest:
-        raise UsageError(f"--min-crop {shortest}: expected at most {longest} nt, the longest window (--max-tokens)")
+        raise UsageError(
+            f"--min-crop {shortest}: expected at most {longest} nt, the longest window (train-classifier --max-tokens)"
+        )
     return CropLaw(shortest, longest)
 
 

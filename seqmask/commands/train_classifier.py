@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from seqmask.commands.inputs import (
     Labelled,
     check_output,
+    check_precision,
     crop_law,
     digests,
     dump_of,
@@ -45,7 +46,7 @@ from seqmask.training.bag import Bag, BagObjective, bag_batches, start_as_bag
 from seqmask.training.calibration import log_shares, temperatures
 from seqmask.training.dataset import Corpus, CropLaw, batches
 from seqmask.training.fit import Checkpoints, Schedule, fit
-from seqmask.training.lineages import join
+from seqmask.training.lineages import alone_cross_entropy, join, too_little
 from seqmask.training.objectives import ClassifierObjective
 from seqmask.training.processes import first_ones, in_each_process, is_main
 from seqmask.version import version
@@ -64,6 +65,7 @@ def train_classifier(options: ClassifierOptions, report: Report, say: Say) -> di
     by_kmers = options.tokenizer == "kmer"
     crossing = options.k if by_kmers and options.crossing and options.k == options.stride > 1 else 0
     check_options(options, by_kmers, crossing)
+    check_precision(options.compute.precision)
     tokenizer: Tokenizer = KmerTokenizer(options.k, options.stride)
     if by_kmers:
         crop_law(options.min_crop, tokenizer.max_length(options.max_tokens))  # refused before anything is written
@@ -74,6 +76,7 @@ def train_classifier(options: ClassifierOptions, report: Report, say: Say) -> di
         say(f"{options.output}: finished already, with the same options")
         return {}
     device, precision = first_ones(options_of(options.compute))
+    options = replace(options, compute=replace(options.compute, precision=precision))  # what "auto" was is stored
     say(f"device {describe(device)}, precision {precision}, seed {options.seed}")
     torch.manual_seed(options.seed)
 
@@ -81,7 +84,9 @@ def train_classifier(options: ClassifierOptions, report: Report, say: Say) -> di
     labelled = read_labelled(options.sequences, options.labels, options.ranks, shortest, taxonomy=options.taxonomy)
     train = training_records(labelled, str(options.labels))
     if not by_kmers:
-        tokenizer = BpeTokenizer.learn((record.sequence for record in train), options.vocabulary)
+        # In random order: it reads no more than it needs, and files are often sorted by taxon
+        order = np.random.default_rng([options.seed, 17]).permutation(len(train))
+        tokenizer = BpeTokenizer.learn((train[i].sequence for i in order), options.vocabulary)
         say(f"{tokenizer.summary}: windows of about {tokenizer.max_length(options.max_tokens)} nt")
     law = replace(
         crop_law(options.min_crop, tokenizer.max_length(options.max_tokens)),
@@ -239,7 +244,8 @@ def calibrate(trained: Trained, seed: int) -> dict[str, float]:
 def join_ranks(trained: Trained, seed: int, say: Say) -> dict[str, Any]:
     """Give the network heads that know the lineages of the training targets, fitted on split `val`: what was found.
 
-    Nothing happens, and the result is empty, where there is no such split, one rank, or ranks that are no lineages.
+    Nothing happens, and the result is empty, where there is no such split or too little in it to fit this to, one rank,
+    ranks that are no lineages, or nothing to gain.
     """
     network, ranks, share = trained.network, trained.ranks, nested_share(trained.targets)
     if share < NESTED:
@@ -249,7 +255,13 @@ def join_ranks(trained: Trained, seed: int, say: Say) -> dict[str, Any]:
     logits, truth = trained.held_out(seed)
     if not len(logits):
         return {}
+    if lacking := too_little(truth, trained.targets, ranks.names):
+        say(f"ranks are told alone: {lacking}")
+        return {}
     joint = join(logits, truth, ranks.sizes, trained.targets)
+    if joint.cross_entropy >= alone_cross_entropy(logits, truth, ranks.slices):
+        say("ranks are told alone: joined they would be no better on split `val`")
+        return {}
     network.head = joint.heads(network.head)
     network.config["lineages"] = len(joint.lineages)
     weights, absent = (dict(zip(ranks.names, of.tolist(), strict=True)) for of in (joint.weights, joint.absent))
@@ -265,6 +277,10 @@ def check_options(options: ClassifierOptions, by_kmers: bool, crossing: int) -> 
     one_of("--tokenizer", options.tokenizer, KINDS)
     for rank in options.balanced_ranks:
         one_of("--balanced-ranks", rank, options.ranks)
+    if len(set(options.balanced_ranks)) < len(options.balanced_ranks):
+        raise UsageError("--balanced-ranks: a rank comes twice")
+    if options.phases > 1 and not crossing:
+        raise UsageError("--phases is of crossing k-mers: it needs --stride = --kmer > 1, and no --no-crossing")
     if options.canonical and not crossing:
         raise UsageError("--canonical is of crossing k-mers: it needs --stride = --kmer > 1, and no --no-crossing")
     if by_kmers and options.stride > options.k:

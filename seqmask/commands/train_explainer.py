@@ -17,6 +17,7 @@ from torch import Tensor
 
 from seqmask.commands.inputs import (
     check_output,
+    check_precision,
     check_taxonomy,
     crop_law,
     digests,
@@ -147,8 +148,12 @@ def train_explainer(options: ExplainerOptions, report: Report, say: Callable[[st
     labels = [options.labels] if options.labels else []
     data = digests([*map(Path, options.sequences), *labels, *dump_of(options.taxonomy)])
     check_output(options.output, options.force, options.resume)
+    check_precision(options.compute.precision)
     device, precision = first_ones(options_of(options.compute))
+    options = replace(options, compute=replace(options.compute, precision=precision))  # what "auto" was is stored
     model = load_classifier(options.classifier)
+    if options.frames > model.tokenizer.stride:
+        raise UsageError(f"--frames {options.frames}: expected at most {model.tokenizer.stride}, the tokens' stride")
     wanted = fingerprint(options, data) | {"classifier_sha256": model.sha256}
     if finished(options, "explainer.json", "explainer-report.json", [CHECKPOINT], wanted):
         say(f"{options.output}: finished already, with the same options")
@@ -286,17 +291,32 @@ def corpora(
         list(labelled.splits.get("val", [])),
     )
     if not val:
-        cut = max(len(train) // 10, 1)
-        if cut == len(train):
+        if len(train) < 2:
             raise InputError(options.sequences[0], "one sequence", expected="two or more, to train on and to hold out")
-        train, val = train[:-cut], train[-cut:]
-        say(f"no sequences of split `val`: the last {cut} training sequences are held out instead")
+        held = last_tenth(labelled.encode(train, model.ranks)[:, -1])
+        val = [record for record, chosen in zip(train, held, strict=True) if chosen]
+        train = [record for record, chosen in zip(train, held, strict=True) if not chosen]
+        say(f"no sequences of split `val`: {len(val)} training sequences, the last of each class, are held out instead")
     if len(val) > options.validation_limit:
         val = [val[i] for i in sorted(rng.choice(len(val), options.validation_limit, replace=False))]
     known = labelled.table is not None
     targets = labelled.encode(train, model.ranks)
     truth = labelled.encode(val, model.ranks) if known else None
     return Corpus.of([record.sequence for record in train], targets), val, truth
+
+
+def last_tenth(classes: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """The last tenth of each class, -1 being one, (n,) bool of classes (n,); of all where no class has ten.
+
+    Of each class, for files are often sorted by taxon; the last ones, for neighbours in a file are often alike.
+    """
+    held = np.zeros(len(classes), dtype=np.bool_)
+    for value in np.unique(classes):
+        members = np.flatnonzero(classes == value)
+        held[members[len(members) - len(members) // 10 :]] = True
+    if not held.any():
+        held[len(held) - max(len(held) // 10, 1) :] = True
+    return held
 
 
 def token_lengths(tokenizer: Tokenizer, device: torch.device) -> Tensor | None:
@@ -328,9 +348,11 @@ def verdict(
     for point in points:
         which = f"mask of {', '.join(names[r] for r in point.ranks)}: "
         if not wanted.met(point):
+            capped = any(chance > wanted.most_chance for chance in point.chance)
+            most = f" (counted as at most {wanted.most_chance:g})" if capped else ""
             yield (
                 f"{which}no area up to a half keeps {wanted.kept:g} of the accuracy and leaves no more than naming the "
-                "most frequent class would give; stored is the best trade of the two"
+                f"most frequent class would give{most}; stored is the best trade of the two"
             )
         elif point.area > target_area + SAME_AREA:
             yield (

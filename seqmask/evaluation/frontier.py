@@ -66,6 +66,7 @@ def frontier(
     masks (N, tracks) of each record, reference (n, R) classes with -1 left out; thresholds: those of each track.
     """
     full = _shares(scorer.classes(scorer.logits()), reference)
+    told = (full > 0) & (np.array(scorer.model.ranks.sizes) > 1)  # of a single class nothing is kept or removed
     chance = np.array([majority_rate(column) for column in reference.T])
     nucleotides = np.concatenate([lengths(spans) for spans in scorer.spans()])
     tracks = masks[0].shape[1]
@@ -78,7 +79,7 @@ def frontier(
             kept = _shares(scorer.classes(scorer.logits(hard)), reference)
             removed = _shares(scorer.classes(scorer.logits([1 - mask for mask in hard])), reference)
             relative = [
-                tuple(np.where(full > 0, shares / np.maximum(full, 1e-9), otherwise)[list(ranks)].tolist())
+                tuple(np.where(told, shares / np.maximum(full, 1e-9), otherwise)[list(ranks)].tolist())
                 for shares, otherwise in ((kept, 1.0), (removed, 1.0), (chance, np.nan))
             ]
             area = float(np.average(np.concatenate(hard), weights=nucleotides))

@@ -126,7 +126,7 @@ def estimate_over_columns(table: NDArray[np.float64], by: Resampling) -> dict[st
             found: NDArray[np.float64] = ratios.sum(axis=1) / there.sum(axis=1)
         return found
 
-    rows: NDArray[np.bool_] = known.any(axis=1)
+    rows = np.logical_or.reduce(known, axis=1)
     interval = [np.nan, np.nan]
     if not (by := by.of(rows)).too_few(int(rows.sum())):
         drawn = mean(by.drawn(by.pooled(sums[rows])))

@@ -71,17 +71,18 @@ def gap(logits: Logits, other: Logits, reference: Classes, by: Resampling) -> di
 
 
 def groups(
-    views: Mapping[str, Logits], reference: Classes, group: Classes, names: Sequence[str], by: Resampling
+    views: Mapping[str, Classes], reference: Classes, group: Classes, names: Sequence[str], by: Resampling
 ) -> list[dict[str, Any]]:
     """Accuracy among the sequences of each class of a coarser rank: an overall figure hides the group that it fails.
 
-    views: logits (n, C) by what was shown of the sequences. group (n,): their classes at the coarser rank, -1 left out;
-    names: of those classes. One object a class that occurs: `class`, `scored` and each view's accuracy with interval.
+    views: predicted classes (n,) by what was shown of the sequences. group (n,): their classes at the coarser rank, -1
+    left out; names: of those classes. One object a class that occurs: `class`, `scored` and each view's accuracy with
+    interval.
     """
     found = []
     for number in np.unique(group[(group != UNKNOWN) & (reference != UNKNOWN)]).tolist():
         rows = (group == number) & (reference != UNKNOWN)
-        right = {view: metrics.correct(of[rows].argmax(axis=1), reference[rows]) for view, of in views.items()}
+        right = {view: metrics.correct(of[rows], reference[rows]) for view, of in views.items()}
         of_views = {view: estimate(values, by.of(rows)) for view, values in right.items()}
         found.append({"class": names[number], "scored": int(rows.sum()), **of_views})
     return found

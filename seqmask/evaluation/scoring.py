@@ -99,6 +99,17 @@ class Scorer:
             done += len(pool)
         return np.concatenate(parts) if parts else np.zeros((0, sum(self.model.network.sizes)), np.float32)
 
+    def predicted(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Best class and its probability at each rank (n, R), unmasked. Logits are held of one pool at a time."""
+        classes, confidence = [], []
+        for pool in pools(self.prepared):
+            logits = classify(pool, self.model.network, self.engine)
+            classes.append(self.classes(logits))
+            parts = (logits[:, columns] for columns in self.model.ranks.slices)
+            confidence.append(np.stack([softmax(part).max(axis=1) for part in parts], axis=1))
+        empty = np.zeros((0, len(self.model.ranks.ranks)))
+        return np.concatenate([empty.astype(np.int64), *classes]), np.concatenate([empty, *confidence])
+
     def masks(self, explainer: Explainer) -> list[NDArray[np.float32]]:
         """Keep probabilities (N, tracks) of each record for the classifier's own classes, windows end to end."""
         found: list[NDArray[np.float32]] = []
@@ -132,15 +143,14 @@ def classifier_report(
     """
     scorer = Scorer.of(records, model, engine, overlap=overlap)
     guessed = np.full((len(records), len(model.ranks.ranks)), -2, dtype=np.int64)
-    logits = scorer.logits()
-    guessed[scorer.rows] = scorer.classes(logits)
+    guessed[scorer.rows], confidence = scorer.predicted()
     truth = np.stack([model.ranks.encode(dict(row)) for row in rows])
     read, first = truth[scorer.rows], model.ranks.ranks[0]
     report = {}
     for i, rank in enumerate(model.ranks.ranks):
         labelled = np.array([bool(row.get(rank.name)) for row in rows])
-        known, own = read[:, i] >= 0, logits[:, model.ranks.slices[i]]
-        sure = softmax(own[known]).max(axis=1)
+        known = read[:, i] >= 0
+        sure = confidence[known, i]
         learned = truth[:, i] >= 0
         correct = (guessed[:, i] == truth[:, i]) & learned
         of_known, of_read = correct[scorer.rows][known], by.of(scorer.rows)
@@ -152,7 +162,7 @@ def classifier_report(
             "ece": expected_calibration_error(sure, of_known),
             "ece_by_chance": calibration_by_chance(sure),
             "at_least": by_confidence(sure, of_known, of_read.of(known)),
-            "groups": groups({"accuracy": own}, read[:, i], read[:, 0], first.classes, of_read),
+            "groups": groups({"accuracy": guessed[scorer.rows, i]}, read[:, i], read[:, 0], first.classes, of_read),
             "accuracy_all": float(correct[labelled].mean()) if labelled.any() else float("nan"),
             "known": int(learned.sum()),
             "labelled": int(labelled.sum()),

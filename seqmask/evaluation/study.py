@@ -195,7 +195,10 @@ class Track:
             "full": scores.score(own, own, reference, by),
             "confidence": scores.confidence(own, reference, by) if study.labelled else None,
             "groups": scores.groups(
-                {"full": own, "masked": rows[MASK][0], "inverse": rows[MASK][1]},
+                {
+                    view: of.argmax(axis=1)
+                    for view, of in (("full", own), ("masked", rows[MASK][0]), ("inverse", rows[MASK][1]))
+                },
                 reference,
                 study.reference[:, 0],
                 study.ranks.ranks[0].classes,

@@ -74,8 +74,9 @@ class Classifier(nn.Module):
 
     def _pool_and_score(self, hidden: Tensor, weights: Tensor) -> Tensor:
         """Mean over tokens weighted by (B, T), then the heads. All weights 0: what they say of nothing."""
-        total = torch.einsum("btd,bt->bd", hidden.float(), weights)
-        pooled = total / weights.sum(dim=1, keepdim=True).clamp_min(1e-6)
+        total, seen = torch.einsum("btd,bt->bd", hidden.float(), weights), weights.sum(dim=1, keepdim=True)
+        # By inf and not by a small number: gradients of a draw that hides everything would be as large as its inverse
+        pooled = total / seen.masked_fill(seen <= 1e-6, math.inf)
         with torch.autocast(device_type=pooled.device.type, enabled=False):
             scores: Tensor = self.head(pooled_states(self.pooler, pooled.to(self.head.weight.dtype))).float()
         return scores

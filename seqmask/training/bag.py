@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -112,10 +113,13 @@ def bag_batches(
     per_epoch = max(len(corpus) // size, 1)
     border = np.int32(UNK)
 
+    @lru_cache(maxsize=1)
+    def order_of(epoch: int) -> NDArray[np.int64]:
+        return np.random.default_rng([seed, 7, epoch]).permutation(len(corpus))
+
     def batch(step: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         epoch, place = divmod(step, per_epoch)
-        order = np.random.default_rng([seed, 7, epoch]).permutation(len(corpus))
-        rows = order[place * size : (place + 1) * size]
+        rows = order_of(epoch)[place * size : (place + 1) * size]
         rng = np.random.default_rng([seed, 7, epoch, place])
         crops = crop_codes(corpus, rows, law, rng)
         ids = tokenizer.encode_crops(crops)

@@ -113,7 +113,8 @@ class Checkpoints:
                 self.path, f"not a readable checkpoint ({error})", remedy="delete it or leave out --resume"
             ) from error
         if meta["fingerprint"] != self.fingerprint:
-            changed = [key for key, value in self.fingerprint.items() if meta["fingerprint"].get(key) != value]
+            other = meta["fingerprint"]
+            changed = [key for key in {**self.fingerprint, **other} if self.fingerprint.get(key) != other.get(key)]
             raise InputError(
                 self.path,
                 f"written with other options ({', '.join(changed)})",
@@ -212,7 +213,8 @@ def fit(
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             average_gradients(parameters)
-            nn.utils.clip_grad_norm_(parameters, schedule.clip)
+            if not torch.isfinite(nn.utils.clip_grad_norm_(parameters, schedule.clip)):
+                raise SeqmaskError(f"{name}: the gradient is not finite at step {step}; try a lower --learning-rate")
             optimizer.step()
             done += size(batch)
             now = time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +12,12 @@ from torch import Tensor
 
 from seqmask.labels.ranks import UNKNOWN, lineages_of
 from seqmask.models.heads import Heads, LineageHeads, by_lineage, summed
+from seqmask.training.calibration import cross_entropy, temperatures
 
 MOST = 8_000_000  # energies that are held at once: sequences x lineages
 ITERATIONS = 60
+FEWEST = 10  # held-out sequences that each of the numbers has to rest on
+RARE = 0.01  # share of the training sequences below which classes that are not known at a rank hardly matter
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +25,7 @@ class Joint:
     """lineages (N, R), -1 = no class there, and shares (N,), log of their share of the training sequences.
 
     The energy of a lineage is the sum over ranks of weights (R,) x the class's own logit, or of absent (R,) where it
-    has no class there, and of prior x its log share.
+    has no class there, and of prior x its log share. cross_entropy: summed over ranks, on what it was fitted to.
     """
 
     lineages: NDArray[np.int64]
@@ -29,6 +33,7 @@ class Joint:
     weights: NDArray[np.float64]
     absent: NDArray[np.float64]
     prior: float
+    cross_entropy: float
 
     def energies(self) -> Tensor:
         """What does not hang on the sequence, (N,)."""
@@ -39,6 +44,33 @@ class Joint:
         return LineageHeads.joining(
             alone, torch.from_numpy(self.lineages), torch.from_numpy(self.weights), self.energies()
         )
+
+
+def too_little(held: NDArray[np.int64], trained: NDArray[np.int64], names: Sequence[str]) -> str:
+    """Why held-out classes (m, R), -1 = unknown, are too few to join ranks by, or an empty text.
+
+    A rank needs sequences of known class; and, where training sequences, trained (n, R), lack a class at it, such as
+    lack it: what lineages without one weigh would be made up.
+    """
+    for rank, name in enumerate(names):
+        if (known := int((held[:, rank] != UNKNOWN).sum())) < FEWEST:
+            return f"split `val` has {known} sequences of a known {name}, fewer than {FEWEST}"
+        lacking, there = ((of[:, rank] == UNKNOWN) & (of != UNKNOWN).any(axis=1) for of in (trained, held))
+        if lacking.mean() > RARE and (count := int(there.sum())) < FEWEST:
+            return (
+                f"{lacking.mean():.0%} of the training sequences have no {name} that is a class, and {count} of split"
+                f" `val`, fewer than {FEWEST}"
+            )
+    return ""
+
+
+def alone_cross_entropy(logits: NDArray[np.float32], targets: NDArray[np.int64], slices: Sequence[slice]) -> float:
+    """Cross-entropy, summed over ranks, of logits (n, C) of ranks that are alone, each at its best temperature."""
+    total = 0.0
+    for rank, (columns, temperature) in enumerate(zip(slices, temperatures(logits, targets, slices), strict=True)):
+        known = targets[:, rank] != UNKNOWN
+        total += cross_entropy(logits[known, columns].astype(np.float64), targets[known, rank], temperature)
+    return total
 
 
 def join(
@@ -62,17 +94,24 @@ def join(
     start[len(sizes) - 1] = 1.0
     weights = start.clone().requires_grad_()
 
-    def loss() -> Tensor:
-        optimizer.zero_grad()
+    def cost() -> Tensor:
         energies = weights[len(sizes) :] @ fixed + sum(w * part for w, part in zip(weights, parts, strict=False))
-        total = (weights - start).square().sum() / (2 * most)
+        total = torch.zeros((), dtype=torch.float64)
         for scores, target in zip(summed(energies, of, sizes), truth.unbind(1), strict=True):
             if (target != UNKNOWN).any():
                 total = total + torch.nn.functional.cross_entropy(scores, target, ignore_index=UNKNOWN)
+        return total
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        total = cost() + (weights - start).square().sum() / (2 * most)
         total.backward()  # type: ignore[no-untyped-call]
         return total
 
     optimizer = torch.optim.LBFGS([weights], max_iter=ITERATIONS, line_search_fn="strong_wolfe")
     optimizer.step(loss)  # type: ignore[no-untyped-call]
+    with torch.no_grad():
+        reached = float(cost())
     settled = weights.detach().numpy()
-    return Joint(lineages, shares, settled[: len(sizes)], settled[len(sizes) + 1 :], float(settled[len(sizes)]))
+    of_ranks, prior, absent = settled[: len(sizes)], float(settled[len(sizes)]), settled[len(sizes) + 1 :]
+    return Joint(lineages, shares, of_ranks, absent, prior, reached)

@@ -19,7 +19,7 @@ import pytest
 from numpy.typing import NDArray
 
 from seqmask.commands.train_classifier import train_classifier
-from seqmask.commands.train_explainer import train_explainer, verdict
+from seqmask.commands.train_explainer import last_tenth, train_explainer, verdict
 from seqmask.config import ClassifierOptions, Compute, ExplainerOptions
 from seqmask.errors import InputError, SeqmaskError, StoppedError, UsageError
 from seqmask.evaluation.frontier import AREAS, FEW_AREAS, Point, Wanted
@@ -238,11 +238,23 @@ class TestExplainer:
         done = run("train-explainer", data[0], "--classifier", classifier, "-o", tmp_path / "model", *QUICK)
         assert done.code == 0, done.err
         assert "101 training sequences, 11 validation sequences" in done.err
-        assert "no sequences of split `val`: the last 11 training sequences are held out instead" in done.err
+        assert "no sequences of split `val`: 11 training sequences, the last of each class, are held out" in done.err
         assert load_model(tmp_path / "model").threshold == 0.5
 
 
+def test_of_a_file_that_is_sorted_by_taxon_each_class_is_held_out() -> None:
+    held = last_tenth(np.repeat([3, 1, -1, 2], [20, 30, 12, 9]))
+    assert np.flatnonzero(held).tolist() == [18, 19, 47, 48, 49, 61]
+    assert np.flatnonzero(last_tenth(np.arange(25))).tolist() == [23, 24], "no class has ten"
+    assert np.flatnonzero(last_tenth(np.zeros(2, np.int64))).tolist() == [1]
+
+
 REFUSED: list[tuple[str, tuple[object, ...], str]] = [
+    ("train-classifier", ("--precision", "fp16"), "--precision fp16: expected auto, fp32 or bf16"),
+    ("train-explainer", ("--precision", "fp16"), "--precision fp16: expected auto, fp32 or bf16"),
+    ("train-classifier", ("--phases", "3", "--no-crossing"), "--phases is of crossing k-mers"),
+    ("train-classifier", ("--balanced-ranks", "genus,genus"), "--balanced-ranks: a rank comes twice"),
+    ("train-explainer", ("--frames", "7"), "--frames 7: expected at most 3, the tokens' stride"),
     ("train-explainer", ("--form", "hard"), "--form hard: expected one of budget, constrained, weighted"),
     ("train-explainer", ("--necessity-kind", "none"), "--necessity-kind none: expected one of class, entropy, null"),
     ("train-explainer", ("--target", "best"), "--target best: expected one of predicted, true, kl"),

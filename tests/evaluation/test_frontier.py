@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ class Known:
     The evidence of the first rank is token 2, that of the second tokens 2 and 7 together. `blind` records are always
     called 0. Tokens have 1 nt, token 2 has `long`.
     """
+
+    model = SimpleNamespace(ranks=SimpleNamespace(sizes=(4, 4)))
 
     def __init__(self, records: int = 12, blind: Sequence[int] = (), long: int = 1) -> None:
         self.truth = np.stack([np.arange(records) % 3 + 1] * 2, axis=1)
@@ -230,3 +233,13 @@ def test_from_masks_to_the_threshold(tracks: int) -> None:
     given = masks(*(FIRST, SECOND)[:tracks])
     found = [Wanted(0.97).choose(points) for points in of(scorer, given, scorer.truth, *FEW_AREAS)]
     assert [p.area for p in found] == pytest.approx([0.2] if tracks == 1 else [0.1, 0.2])
+
+
+def test_a_rank_of_one_class_asks_for_nothing() -> None:
+    """It is right whatever is hidden: a mask for all ranks would never be good enough."""
+    scorer = Known()
+    scorer.model = SimpleNamespace(ranks=SimpleNamespace(sizes=(1, 4)))
+    (point,) = of(scorer, masks(SECOND), np.stack([np.zeros(12, np.int64), scorer.truth[:, 1]], axis=1), 0.2)[0]
+    assert (point.kept[0], point.removed[0]) == (1, 1)
+    assert math.isnan(point.chance[0])
+    assert Wanted(0.98).met(point)

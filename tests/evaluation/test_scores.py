@@ -92,8 +92,7 @@ def test_groups_by_hand():
     """Two superkingdoms: all is right in the first, nothing in the second, and of the third no class is known."""
     reference = np.array([0, 1, 0, 1, -1, 0])
     group = np.array([0, 0, 2, 2, 1, -1])
-    full = np.eye(2, dtype=np.float32)[[0, 1, 1, 0, 0, 0]]
-    masked = np.eye(2, dtype=np.float32)[[0, 0, 1, 0, 0, 0]]
+    full, masked = np.array([0, 1, 1, 0, 0, 0]), np.array([0, 0, 1, 0, 0, 0])
     found = scores.groups({"full": full, "masked": masked}, reference, group, ["A", "B", "C"], BY)
     assert [(of["class"], of["scored"], of["full"]["mean"], of["masked"]["mean"]) for of in found] == [
         ("A", 2, 1.0, 0.5),

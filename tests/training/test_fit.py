@@ -325,12 +325,23 @@ class Toy:
     """(weight - target)^2; loss_at makes the loss of one step what it is not."""
 
     def __init__(self, wrong: dict[int, float] | None = None) -> None:
-        self.trained, self.wrong, self.progress = Line(), wrong or {}, []
+        self.trained, self.wrong, self.progress, self.steep = Line(), wrong or {}, [], -1
 
     def loss(self, batch: int, progress: float) -> tuple[Tensor, dict[str, float]]:
         self.progress.append(progress)
         loss = (self.trained.weight - 2.0).square()
+        if self.steep == batch:  # finite, but for its slope: sqrt at 0
+            loss = loss + (self.trained.weight * 0).sqrt().sum()
         return loss * self.wrong.get(batch, 1.0), {"weight": float(self.trained.weight.detach())}
+
+
+def test_a_gradient_that_is_not_finite_ends_the_run() -> None:
+    """Clipped to a norm of nan every weight would be nan."""
+    toy = Toy()
+    toy.steep = 4
+    with pytest.raises(SeqmaskError, match=r"toy: the gradient is not finite at step 4; try a lower --learning-rate"):
+        fit(toy, itertools.count, Schedule(10, 0.1), name="toy")
+    assert torch.isfinite(toy.trained.weight)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

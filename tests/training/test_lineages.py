@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from seqmask.models.heads import Heads, by_lineage, summed
-from seqmask.training.lineages import Joint, join
+from seqmask.training.lineages import Joint, alone_cross_entropy, join, too_little
 
 SIZES = (2, 5)
 PARENT = np.array([0, 0, 1, 1, 1])
@@ -86,6 +86,7 @@ def test_the_heads_are_what_was_fitted() -> None:
         np.array([0.3, 1.2]),
         np.array([0.0, 0.7]),
         0.5,
+        0.0,
     )
     with torch.no_grad():
         found = joint.heads(alone)(states)
@@ -94,6 +95,32 @@ def test_the_heads_are_what_was_fitted() -> None:
     torch.testing.assert_close(found[:, 2:], energies)
     torch.testing.assert_close(found[:, 0], energies[:, :2].logsumexp(dim=1))
     torch.testing.assert_close(found[:, 1], energies[:, 2:].logsumexp(dim=1))
+
+
+def test_what_the_fit_reached_beside_ranks_alone() -> None:
+    logits, targets = told_by_the_fine_rank(3000, 6)
+    slices = (slice(0, SIZES[0]), slice(SIZES[0], sum(SIZES)))
+    joint = join(logits, targets, SIZES, targets)
+    assert joint.cross_entropy == pytest.approx(sum(cross_entropy(joint, logits, targets)), rel=1e-5)
+    assert joint.cross_entropy < alone_cross_entropy(logits, targets, slices), "only the fine rank knows anything"
+    targets[::2, 0] = -1
+    wrong = logits.copy()
+    wrong[::2, : SIZES[0]] = 50  # of sequences whose class is not known
+    assert alone_cross_entropy(wrong, targets, slices) == pytest.approx(alone_cross_entropy(logits, targets, slices))
+
+
+def test_too_little_to_join_by() -> None:
+    known, names = np.zeros((40, 2), np.int64), ("phylum", "genus")
+    lacking = known.copy()
+    lacking[:30, 1] = -1
+    assert too_little(known, known, names) == ""
+    assert too_little(known[:9], known, names) == "split `val` has 9 sequences of a known phylum, fewer than 10"
+    assert too_little(lacking, lacking, names) == ""
+    said = too_little(known, lacking, names)
+    assert said.startswith("75% of the training sequences have no genus that is a class, and 0 of split `val`")
+    few = np.repeat(known, 10, axis=0)
+    few[0, 1] = -1
+    assert too_little(known, few, names) == "", "one of 400 does not matter"
 
 
 def test_many_lineages_are_fitted_on_fewer_sequences(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,8 +62,8 @@ files beside its outputs (`.NAME.partial...`), and every `--checkpoint-minutes` 
 whole. The same command with `--resume` reads that many records again without masking them, checks that they are the
 same, cuts what came after them, and goes on; the outputs are the same as without the stop. (Of a compressed output
 what the compressor still held is lost after `SIGKILL`; where nothing can be taken up, the run says so and starts
-over.) It needs the same options; `--force` without `--resume` starts over. Where an output is a pipe nothing can be
-resumed.
+over.) It needs the same options. `--force` without `--resume` starts over; with neither, a run that has kept records is
+refused. Where an output is a pipe nothing can be resumed.
 
 **`--shard I/N` masks one of N parts**, on as many machines as there are, and `seqmask merge` joins the outputs of each
 kind to the file that one run would have written, byte by byte for texts and dataset by dataset for HDF5. The parts are
@@ -83,10 +83,11 @@ threads or devices agree to about 1e-5, and with the same ones they agree in eve
 ## Reports
 
 `mask --json-report FILE` writes one JSON object: `tool`, versions, command, model with digests, parameters, device,
-counts of records by status and by class of each rank and, with `--check`, of verdicts, nucleotides (`nucleotides` in
-all, `covered` by tokens, `kept` by the mask), seconds and records per second. If the name ends in `_mqc.json` it is one
-row of a table for [MultiQC](https://docs.seqera.io/multiqc/custom_content), named after the file: `sample1_mqc.json` is
-sample1.
+`shard` (I/N, null for the whole input), counts of records by status and by class of each rank and, with `--check`, of
+verdicts, `inconsistent` (records whose classes never stand together in the training labels), nucleotides (`nucleotides`
+in all, `covered` by tokens, `kept` by the mask), `resumed_after` (records that a stopped run had done), and seconds and
+records per second, those of the last run alone. If the name ends in `_mqc.json` it is one row of a table for
+[MultiQC](https://docs.seqera.io/multiqc/custom_content), named after the file: `sample1_mqc.json` is sample1.
 """
 
 

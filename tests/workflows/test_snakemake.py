@@ -119,3 +119,46 @@ def test_wrapper_is_described() -> None:
     kinds = next(line for line in code.splitlines() if line.startswith("KINDS"))
     assert {name for name in described if f'"{name}"' in kinds} == described
     assert kinds.count('"') == 2 * len(described)
+
+
+KILLED = """#!/bin/bash
+# seqmask, killed once after its first checkpoint
+[[ -e killed || " $* " != *" --shard 2/4 "* ]] && exec real "$@"
+real "$@" & pid=$!
+until cat seqmask-output/shards/.*journal* 2>/dev/null | grep -q '"records"'; do
+    kill -0 $pid || break
+    sleep 0.02
+done
+touch killed
+kill -9 $pid
+exit 137
+"""
+
+
+def test_a_job_that_was_killed_goes_on(bash: Bash, peer: Peer, tiny_model: Path, tmp_path: Path) -> None:
+    """What it left would have every further try refused, but for --resume."""
+    peer("snakemake")
+    records = gzip.decompress((ROOT / "examples" / "reads.fasta.gz").read_bytes()).split(b">")[1:201]
+    (tmp_path / "reads.fasta").write_bytes(b"".join(b">" + record for record in records))
+    config = yaml.safe_load((SNAKEMAKE / "config.yaml").read_text()) | {"samples": {"x": str(tmp_path / "reads.fasta")}}
+    config |= {"model": str(tiny_model), "threads": 1, "extra": "--checkpoint-minutes 0"}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "seqmask").write_text(KILLED)
+    (tmp_path / "bin" / "seqmask").chmod(0o755)
+    bash(
+        """
+        ln -s "$(which seqmask)" bin/real
+        export PATH="$PWD/bin:$PATH"
+        snakemake -s "$SNAKEFILE" --configfile config.yaml --cores 1 --quiet all
+        seqmask mask reads.fasta -q -m "$TINY" -o whole
+        for kind in fasta bed tsv; do cmp whole.$kind seqmask-output/x.$kind; done
+        """,
+        SNAKEFILE=SNAKEMAKE / "Snakefile",
+        TINY=tiny_model,
+        POOL_WINDOWS=8,
+        SOURCE_DATE_EPOCH=0,
+        XDG_CACHE_HOME=tmp_path / "cache",
+    )
+    assert (tmp_path / "killed").exists()
+    assert "going on after" in (tmp_path / "seqmask-output" / "logs" / "x.2-of-4.log").read_text()

@@ -1,6 +1,6 @@
 #!/usr/bin/env nextflow
 // Cuts each FASTA file into chunks, masks them in parallel, and puts the text outputs together again.
-//   nextflow run workflows/nextflow/main.nf --reads 'reads/*.fasta.gz' --outdir masks -profile conda
+//   nextflow run workflows/nextflow/main.nf --reads 'reads/*.fasta.gz' --outdir masks
 
 include { SEQMASK_MASK } from '../nf-core/seqmask/mask/main'
 

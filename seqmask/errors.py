@@ -30,6 +30,11 @@ def install(extra: str) -> str:
     return f"not released on PyPI yet: in a clone of seqmask, pip install '.[{extra}]'"
 
 
+def brief(name: str, most: int = 60) -> str:
+    """A name as messages show it: quoted, of a long one the begin."""
+    return repr(name) if len(name) <= most else f"{name[:most]!r}... ({len(name):,} letters)"
+
+
 class InputError(SeqmaskError):
     """A file does not hold what it should: says where, what was found and expected, and what to do."""
 

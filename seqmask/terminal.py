@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import shlex
 import sys
+import threading
 import time
 from pathlib import Path
 from types import TracebackType
@@ -31,8 +33,10 @@ class Terminal:
 
     def __init__(self, quiet: bool = False, verbose: int = 0, log_file: Path | None = None) -> None:
         self.quiet, self.verbose = quiet, verbose
+        width = _width(sys.stderr.isatty())
+        # Names of users may look like markup, or hold a code of an emoji, as `:100:` does
         self.console = Console(
-            stderr=True, quiet=quiet, highlight=False, soft_wrap=True, width=_width(sys.stderr.isatty())
+            stderr=True, quiet=quiet, highlight=False, markup=False, emoji=False, soft_wrap=True, width=width
         )
         level = logging.ERROR if quiet else logging.DEBUG if verbose else logging.WARNING
         shown = logging.StreamHandler(sys.stderr)
@@ -45,7 +49,7 @@ class Terminal:
 
     def say(self, text: str) -> None:
         """One line."""
-        self.console.print(text, markup=False)
+        self.console.print(text)
         self.said.info(text)
 
     def classifier_table(self, report: dict[str, Any]) -> None:
@@ -74,8 +78,22 @@ def sure_by_half(at_least: list[dict[str, Any]]) -> str:
     return f"{of['accuracy']['mean']:.3f} ({of['share']:.2f})"
 
 
+class _LogFile(logging.FileHandler):
+    """A log that cannot be written any more is told once, and the run goes on."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
+        """Called where a line could not be written."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+            return
+        assert self.stream is not None  # it is what failed
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
+        print(f"seqmask: {self.baseFilename}: {error.strerror}; nothing more is logged", file=sys.stderr)
+
+
 def _file_handler(path: Path) -> logging.Handler:
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = _LogFile(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     return handler
 
@@ -83,9 +101,7 @@ def _file_handler(path: Path) -> logging.Handler:
 def _handle(name: str, level: int, *handlers: logging.Handler) -> logging.Logger:
     """These handlers for a logger, instead of those of an earlier `Terminal` in the same process."""
     logger = logging.getLogger(name)
-    for old in [
-        handler for handler in logger.handlers if type(handler) in (logging.StreamHandler, logging.FileHandler)
-    ]:
+    for old in [handler for handler in logger.handlers if type(handler) in (logging.StreamHandler, _LogFile)]:
         logger.removeHandler(old)
         old.close()
     for handler in handlers:
@@ -104,16 +120,18 @@ class Reporter:
         self.task: TaskID | None = None
         self.name = ""
         self.last = 0.0
+        self.telling = threading.Lock()  # `records` is called by the thread that computes and by the one that writes
 
     def __enter__(self) -> Reporter:
         if self.live:
             columns = (
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
-                TextColumn("{task.fields[note]}"),
+                TextColumn("{task.fields[note]}", markup=False),
                 TimeRemainingColumn(),
             )
-            self.bar = Bar(*columns, console=self.terminal.console)
+            # Not stdout: what rich puts in its place has a flush that does not reach the file
+            self.bar = Bar(*columns, console=self.terminal.console, redirect_stdout=False)
             self.bar.start()
         return self
 
@@ -146,17 +164,18 @@ class Reporter:
             self.terminal.say(f"{progress.name} {progress.step}/{progress.steps}  {left}  {note}")
 
     def records(self, tally: Tally) -> None:
-        """Show how many records are done."""
-        now = time.monotonic()
-        if now - self.last < (0.2 if self.live else LINE_SECONDS):
-            return
-        first, self.last = self.last == 0.0, now
-        if self.bar is not None:
-            if self.task is None:
-                self.task = self.bar.add_task("mask", total=None, note="")
-            self.bar.update(self.task, note=tally.progress)
-        elif not first:
-            self.terminal.say(tally.progress)
+        """Show how many records are done; the first call starts the clock."""
+        with self.telling:
+            now = time.monotonic()
+            if now - self.last < (0.2 if self.live else LINE_SECONDS):
+                return
+            first, self.last = self.last == 0.0, now
+            if self.bar is not None:
+                if self.task is None:
+                    self.task = self.bar.add_task("mask", total=None, note="")
+                self.bar.update(self.task, note=tally.progress)
+            elif not first:
+                self.terminal.say(tally.progress)
 
 
 def _width(terminal: bool) -> int | None:

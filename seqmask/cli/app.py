@@ -4,14 +4,16 @@ Nothing but typer and rich is imported at the top of any module here: `--help` a
 Nor are annotations kept as text, as elsewhere: typer would evaluate hundreds of them at each start.
 """
 
+import io
 import logging
 import os
 import sys
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from seqmask.cli.common import call
 from seqmask.cli.convert import convert
 from seqmask.cli.evaluate import evaluate
 from seqmask.cli.group import Group
@@ -37,7 +39,7 @@ def _version(value: bool) -> None:
     if value:
         from seqmask.version import version as installed
 
-        print(f"seqmask {installed()}")
+        call(lambda: print(f"seqmask {installed()}"))
         raise typer.Exit
 
 
@@ -61,9 +63,23 @@ for _panel, _functions in PANELS.items():
         app.command(_function.__name__.replace("_", "-"), rich_help_panel=_panel)(_function)
 
 
+class _Stderr(io.FileIO):
+    """Standard error on a full disk, or whose reader has gone: what cannot be said is not, and all else goes on."""
+
+    def write(self, data: Any, /) -> int:
+        """Take all of `data`, or a part of it as `io.FileIO` does."""
+        try:
+            return super().write(data) or len(data)
+        except OSError:
+            return len(data)
+
+
 def main() -> None:
     """Entry point of the command `seqmask`."""
-    if sys.stderr is None:  # closed by `2>&-`: nothing can be said, and all else goes on
+    if sys.stderr is None:  # closed by `2>&-`, which is not told either
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    else:
+        buffer = io.BufferedWriter(_Stderr(2, "w", closefd=False))
+        sys.stderr = io.TextIOWrapper(buffer, sys.stderr.encoding, "backslashreplace", line_buffering=True)
     logging.captureWarnings(True)
     app()

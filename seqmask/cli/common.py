@@ -1,5 +1,6 @@
 """What every command shares: one spelling of the common options, flags to an options object, errors to exit codes."""
 
+import contextlib
 import logging
 import os
 import signal
@@ -209,12 +210,15 @@ def call(run: Callable[[], T]) -> T:
     """
     before = signal.signal(signal.SIGTERM, terminated)
     try:
-        return run()
+        result = run()
+        print(end="", flush=True)  # a full disk or a reader that has gone may show only now, and is told as any other
+        return result
     except SeqmaskError as error:
+        with contextlib.suppress(OSError):
+            print(end="", flush=True)  # what was done before is told
         raise _failed(str(error), error.exit_code) from error
     except BrokenPipeError as error:
-        # The reader has gone (`| head`): no message, and none from Python's own flush of stdout at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _leave_stdout()  # the reader has gone (`| head`): no message
         raise typer.Exit(1) from error
     except OSError as error:
         raise _failed(f"{error.filename or 'input or output'}: {error.strerror or error}", 1) from error
@@ -224,14 +228,34 @@ def call(run: Callable[[], T]) -> T:
         raise _failed("interrupted", 130) from error
     except (typer.Exit, typer.Abort, typer.BadParameter):
         raise
-    except Exception:
+    except Exception as error:
+        if _out_of_memory(error):
+            found = (str(error).splitlines() or ["no more to be had"])[0]
+            remedy = "try a smaller --batch-size, --device cpu, or shorter records"
+            raise _failed(f"out of memory: {found}; {remedy}", 1) from error
         said.exception("a bug in seqmask")
         raise
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
+def _out_of_memory(error: Exception) -> bool:
+    """Python's and numpy's error, torch's of a GPU, and the one it has for the CPU, which has no class of its own."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "DefaultCPUAllocator: " in str(error)
+    )
+
+
+def _leave_stdout() -> None:
+    """What stdout still holds goes nowhere: Python's own flush at exit would fail once more, or wait for ever."""
+    if sys.__stdout__ is not None and sys.stdout is sys.__stdout__:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())
+
+
 def _failed(message: str, code: int) -> typer.Exit:
+    _leave_stdout()
     print(f"seqmask: error: {message}", file=sys.stderr)
     said.error("error: %s", message)
     return typer.Exit(code)

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from seqmask.commands.inputs import listed
 from seqmask.commands.portion import part_of, plan, portion, share_of
 from seqmask.commands.report import mask_report, small_files
-from seqmask.commands.resuming import decisive, kept, recovery
+from seqmask.commands.resuming import decisive, kept, nothing_more, recovery
 from seqmask.commands.target import by_rank, named_classes
 from seqmask.config import Compute, MaskOptions
+from seqmask.errors import brief
 from seqmask.inference.device import describe, options_of, token_budget
 from seqmask.inference.engine import Engine, no_pulse
 from seqmask.inference.explain import explain_pool, pooled
@@ -29,8 +30,9 @@ from seqmask.labels.ranks import UNKNOWN
 from seqmask.models.bert import Bert
 from seqmask.models.bundled import resolve
 from seqmask.models.checkpoint import Model, load_model
-from seqmask.results.journal import complete, stopped
+from seqmask.results.journal import ended, stopped
 from seqmask.results.predictions import VERDICTS
+from seqmask.results.recovery import check_resumable
 from seqmask.results.writer import Outputs, Paths, Style
 from seqmask.sequences.explanations import Explanations, Status
 from seqmask.sequences.meter import Meter
@@ -43,7 +45,7 @@ FIRST_NAMES = 1000
 @dataclass(slots=True)
 class Tally:
     """What went by in this run. nucleotides: of all records; share: of the input that so many records are, if known;
-    repeated: a name that came twice, if one was found.
+    repeated: a name that came twice, if one was found; windows: that networks have read, each several times.
     """
 
     statuses: Counter[Status] = field(default_factory=Counter)
@@ -52,6 +54,7 @@ class Tally:
     began: float = field(default_factory=time.monotonic)
     repeated: str = ""
     first: set[str] = field(default_factory=set)  # names that later ones are held against
+    windows: int = 0
 
     @property
     def records(self) -> int:
@@ -83,12 +86,16 @@ class Tally:
 
     @property
     def progress(self) -> str:
-        """One line with the time that is left, where it can be known."""
+        """One line with the time that is left, where it can be known.
+
+        Records count when they are written, thousands of windows together: windows show that there is work until then.
+        """
+        summary = f"{self.summary}, {self.windows} windows read" if self.windows else self.summary
         done = self.share(self.records)
         if not done:
-            return self.summary
+            return summary
         left = self.seconds * (1 - done) / done
-        return f"{self.summary}, {done:.0%}, {left / 60:.1f} min left"
+        return f"{summary}, {done:.0%}, {left / 60:.1f} min left"
 
     @property
     def summary(self) -> str:
@@ -104,15 +111,17 @@ class Tally:
 def mask(options: MaskOptions, say: Callable[[str], None], report: Callable[[Tally], None]) -> Tally:
     """Mask every record. Raises before any work what the options, the model or the targets make impossible."""
     paths = Paths(options.fasta, options.bed, options.tsv, options.hdf5)
-    if options.resume and complete(next(iter(paths.given().values()))):
-        say("the stopped run had come to its end: its outputs have their names now")
-        return Tally()
+    first = next(iter(paths.given().values()))
+    whole = ended(first) if options.resume else None
     reads = [*options.reads, *listed(options.infile_list)]
     listing = [options.infile_list] if options.infile_list else []
     extras = [*small_files(options), *(paths.beside().values() if options.shard else ())]
-    paths.check(options.force, extras=extras, resume=options.resume, inputs=[*reads, *listing])
-    left = stopped(next(iter(paths.given().values()))) if options.resume else 0
-    check_inputs(reads)
+    if whole is None:
+        paths.check(options.force, extras=extras, resume=options.resume, inputs=[*reads, *listing])
+    else:  # some outputs may have their names already
+        check_resumable(paths.given())
+    left = stopped(first) if options.resume else 0
+    check_inputs([*reads, *listing])
     part = part_of(options.shard, reads) if options.shard else None
     directory = resolve(options.model)
     model, engine = load(directory, options.compute)
@@ -133,6 +142,12 @@ def mask(options: MaskOptions, say: Callable[[str], None], report: Callable[[Tal
     if shard is not None:
         say(f"shard {shard.name}: records {shard.start} to {shard.stop} of {shard.total}")
         facts["shard"] = shard.to_json()
+    going_on = recovery(paths, options, run)
+    if whole is not None and going_on is not None:
+        nothing_more(portion(read(reads), shard, whole))
+        going_on.complete(paths.given())
+        say("the stopped run had come to its end: its outputs have their names now")
+        return Tally()
     tally = Tally()
     outputs = Outputs(
         paths,
@@ -144,7 +159,7 @@ def mask(options: MaskOptions, say: Callable[[str], None], report: Callable[[Tal
             options, lambda counts: mask_report(options, directory.name, facts, counts, tally.seconds, tally.records)
         ),
         shard=shard,
-        recovery=recovery(paths, options, run),
+        recovery=going_on,
     )
     with outputs, kept(outputs, left, say):
         meter = Meter(reads)
@@ -155,27 +170,35 @@ def mask(options: MaskOptions, say: Callable[[str], None], report: Callable[[Tal
             lambda pool: explain_pool(pool, model, engine, options.check, tau, named),
             abreast=2 if engine.device.type == "cuda" else 1,
         )
-        with pulsing(engine, stages.pulse):
+        report(tally)
+        with pulsing(engine, lambda windows: beat(windows, stages.pulse, tally, report)):
             stages.run(lambda explanations: write(explanations, outputs, tally, report))
     say(tally.summary)
     for line in remarks(outputs, ranks.names, options.min_confidence):
         say(line)
     if tally.repeated:
         say(
-            f"names come more than once, as {tally.repeated!r} does: by name such records can not be told apart "
+            f"names come more than once, as {brief(tally.repeated)} does: by name such records can not be told apart "
             "(records/index of the HDF5 file numbers them)"
         )
     return tally
 
 
 @contextlib.contextmanager
-def pulsing(engine: Engine, pulse: Callable[[], None]) -> Iterator[None]:
+def pulsing(engine: Engine, pulse: Callable[[int], None]) -> Iterator[None]:
     """Tell stages of each batch of the engine; not beyond the block, or both would keep each other, and GPU memory."""
-    engine.pulse = lambda items: pulse()
+    engine.pulse = pulse
     try:
         yield
     finally:
         engine.pulse = no_pulse
+
+
+def beat(windows: int, pulse: Callable[[], None], tally: Tally, report: Callable[[Tally], None]) -> None:
+    """After each batch: count the windows, report where the run is. Raises what `pulse` raises to end the run."""
+    pulse()
+    tally.windows += windows
+    report(tally)
 
 
 def write(explanations: Explanations, outputs: Outputs, tally: Tally, report: Callable[[Tally], None]) -> None:

@@ -20,7 +20,7 @@ def merge(options: MergeOptions, say: Callable[[str], None]) -> None:
     check_targets([options.output], options.force, seekable=[options.output if kind == HDF5 else None])
     with Target(options.output) as target:
         if kind == HDF5:
-            merge_hdf5(paths, target.working, sys.argv)
+            merge_hdf5(paths, target.working, sys.argv, options.output)
         else:
             with contextlib.closing(target.open()) as sink:
                 merge_text(kind, paths, sink)

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from seqmask.config import MaskOptions, to_json
+from seqmask.errors import InputError, brief
 from seqmask.results.files import is_straight
 from seqmask.results.recovery import Recovery
 from seqmask.results.writer import Outputs, Paths
+from seqmask.sequences.records import Record
 
 # Options that say from where, to where and how, or whose outcome is among the facts: digests, threshold, target
 INDIFFERENT: Final = frozenset(
@@ -33,6 +35,17 @@ def recovery(paths: Paths, options: MaskOptions, run: dict[str, Any]) -> Recover
         return None
     outputs = {kind: str(Path(path).resolve()) for kind, path in paths.given().items()}
     return Recovery(run | {"outputs": outputs, "shard": options.shard}, options.resume, options.checkpoint_minutes * 60)
+
+
+def nothing_more(left: Iterator[tuple[int, Record]]) -> None:
+    """InputError for records beyond those of a run that had all of them."""
+    for _, record in left:
+        raise InputError(
+            record.path,
+            f"a record {brief(record.name)} more than the stopped run had, which had come to its end",
+            remedy="give the same files, or --force instead of --resume to start over",
+            line=record.line,
+        )
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from seqmask.errors import InputError, SeqmaskError, UsageError, install
+from seqmask.errors import InputError, SeqmaskError, UsageError, brief, install
 from seqmask.labels.ranks import ALIASES
 from seqmask.results.files import Target, Writable
 from seqmask.results.reader import Results
@@ -61,7 +61,9 @@ def tokens(results: Results, names: Collection[str] = ()) -> Iterator[Tokens]:
                 part = slice(bounds[i], bounds[i + 1])
                 yield Tokens(name, indices[i], lengths[i], spans[part], importance[part])
     if missing:
-        raise InputError(results.path, f"no record {min(missing)!r}", remedy="names are the first words of the headers")
+        raise InputError(
+            results.path, f"no record {brief(min(missing))}", remedy="names are the first words of the headers"
+        )
 
 
 def track_of(results: Results, rank: str | None) -> int:
@@ -110,7 +112,7 @@ def write_bigwig(target: Target, results: Results, column: int, names: Collectio
         covered = covered or len(record.spans) > 0
         if record.name in sizes:
             raise InputError(
-                results.path, f"two records {record.name!r}", remedy="a bigWig needs unique names; take bedGraph"
+                results.path, f"two records {brief(record.name)}", remedy="a bigWig needs unique names; take bedGraph"
             )
         sizes[record.name] = record.length
     failed: list[BaseException] = []
@@ -152,11 +154,11 @@ def with_sequences(records: Iterable[Tokens], results: Results, reads: Sequence[
     for record in records:
         found = next((sequence for index, sequence in sequences if index == record.index), None)
         if found is None or (found.name, len(found.sequence)) != (record.name, record.length):
-            what = f"record {found.name!r} of {len(found.sequence)} nt" if found else "no more records"
+            what = f"record {brief(found.name)} of {len(found.sequence)} nt" if found else "no more records"
             raise InputError(
                 found.path if found else reads[-1],
                 what,
-                expected=f"{record.name!r} of {record.length} nt, as in {results.path}",
+                expected=f"{brief(record.name)} of {record.length} nt, as in {results.path}",
                 remedy="give the files that were masked, in the same order",
                 line=found.line if found else None,
             )

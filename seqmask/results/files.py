@@ -101,6 +101,8 @@ def refuse_option(path: str) -> None:
 
 def _check_descriptor(path: str, descriptor: int) -> None:
     try:
+        if descriptor == 1 and sys.stdout is None:  # closed by `>&-`; what was opened since may have its number
+            raise OSError
         os.fstat(descriptor)
     except OSError as error:
         raise InputError(path, "no such open file descriptor") from error
@@ -192,16 +194,20 @@ def hold(file: BinaryIO, path: str | Path) -> None:
 class Sink:
     """The open end of a `Target`: `write` bytes, then `close`. Closing stdout only flushes it.
 
+    Where Ctrl-C or SIGTERM is the reason to close, a pipe or device gets no more: a reader that waits would hold it up.
     written: bytes so far, before compression, those included that were kept of an earlier run.
     """
 
     def __init__(self, target: Target, kept: int = 0) -> None:
         self.written, self._plain, self._crc, self._path = kept, not _format(target.path), 0, target.path
+        self._straight: BinaryIO | None = None
         with contextlib.ExitStack() as layers:
             if kept:
                 self._handle, self._crc = _go_on(target, kept, layers)
             else:
-                self._handle = _compressor(_open_raw(target, layers), target.path, layers)
+                raw = _open_raw(target, layers)
+                self._straight = raw if target.straight else None
+                self._handle = _compressor(raw, target.path, layers)
             self._layers = layers.pop_all()
 
     def write(self, data: bytes) -> None:
@@ -226,6 +232,9 @@ class Sink:
 
     def close(self) -> None:
         """Finish the compressed stream, flush, close. May be called again."""
+        if self._straight is not None and isinstance(sys.exc_info()[1], KeyboardInterrupt):
+            with contextlib.suppress(OSError, ValueError):  # closed already, or no descriptor below it
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self._straight.fileno())
         with self._named():
             self._layers.close()
 
@@ -303,7 +312,7 @@ def _go_on(target: Target, kept: int, layers: contextlib.ExitStack) -> tuple[Bin
 def _open_raw(target: Target, layers: contextlib.ExitStack) -> BinaryIO:
     descriptor = _descriptor(target.path)
     if descriptor == 1:
-        layers.callback(sys.stdout.flush)
+        layers.callback(sys.stdout.buffer.flush)
         return sys.stdout.buffer
     if descriptor is not None:
         # A copy of the descriptor keeps its position and append mode; opening /dev/fd/N anew would truncate a file

@@ -14,11 +14,12 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from seqmask.errors import UsageError
+from seqmask.errors import InputError, UsageError
 from seqmask.labels.ranks import Rank, Ranks
 from seqmask.results.annotated import Annotated
 from seqmask.results.chunks import append
 from seqmask.results.predictions import Predictions
+from seqmask.sequences.records import Record
 
 FORMAT: Final = "seqmask-hdf5"
 FORMAT_VERSION: Final = "1.0"
@@ -65,6 +66,7 @@ FILTERS: Final = {"compression": "gzip", "compression_opts": 4, "shuffle": True,
 BUFFER_RECORDS: Final = 65_536
 BUFFER_TOKENS: Final = 1_000_000
 _ID_CHUNK_BYTES: Final = 1 << 24
+_LONGEST_ID: Final = 1 << 16  # bytes, which every id of the file then takes
 
 
 def creation_date() -> str:
@@ -85,9 +87,10 @@ def id_width(longest: int) -> int:
 class Hdf5Writer:
     """Writes one file: `append` batches, then `close`. Until then the file says that it is not complete.
 
-    path: a seekable file, created anew. metadata: a value for each of `METADATA`; `command` may be a list (stored as
-    JSON). token_tracks: 1 for a shared mask, R for one a rank. check: also store the predictions from the hard-masked
-    and the inverse hard-masked sequence. full_precision: keep importance as it is instead of rounding it to 1/1024.
+    path: a seekable file, created anew; shown: its name in messages, if that is another. metadata: a value for each of
+    `METADATA`; `command` may be a list (stored as JSON). token_tracks: 1 for a shared mask, R for one a rank. check:
+    also store the predictions from the hard-masked and the inverse hard-masked sequence. full_precision: keep
+    importance as it is instead of rounding it to 1/1024.
     related: also store which classes do not stand under which; None = where the ranks know.
     Raises UsageError for a rank name that HDF5 cannot hold, OSError if the file cannot be written.
     """
@@ -102,6 +105,7 @@ class Hdf5Writer:
         check: bool = False,
         full_precision: bool = False,
         related: bool | None = None,
+        shown: str | None = None,
     ) -> None:
         if set(metadata) - OPTIONAL != METADATA:
             raise ValueError(f"metadata must be exactly {sorted(METADATA)}, found {sorted(metadata)}")
@@ -114,9 +118,10 @@ class Hdf5Writer:
         self._held: dict[str, list[NDArray[Any]]] = {}
         self._held_ids: list[bytes] = []
         self._held_tokens = 0
-        self._path = str(path)
+        self._path = str(shown or path)
         # Without a chunk cache a full disk is met when data are written, and not once more when datasets are let go
-        self._file = h5py.File(path, "w", rdcc_nbytes=0)
+        with _disk_errors(self._path):
+            self._file = h5py.File(path, "w", rdcc_nbytes=0)
         try:
             with _disk_errors(self._path):
                 self._create(metadata)
@@ -125,12 +130,13 @@ class Hdf5Writer:
             raise
 
     def append(self, batch: Annotated) -> None:
-        """Add the records of a batch after those that are there. Raises OSError."""
+        """Add the records of a batch after those that are there. Raises OSError, InputError for a name too long."""
         of = batch.explanations
         if len(of.spans) and of.mask.shape[1] != self._tracks:
             raise ValueError(f"a mask of {of.mask.shape[1]} tracks in a file of {self._tracks}")
         # Names are without white space: all of them are encoded at once
         ids = "\n".join([record.name for record in of.records]).encode("utf-8", "replace").split(b"\n")
+        _check_longest(of.records, ids)
         self.extend(ids, len(of.spans), self._columns(batch))
 
     def extend(self, ids: Sequence[bytes], n_tokens: int, columns: Iterable[tuple[str, NDArray[Any]]]) -> None:
@@ -268,17 +274,22 @@ class Hdf5Writer:
         width = id_width(max(map(len, ids)))
         if width > self._file["records/id"].dtype.itemsize:
             self._widen_ids(width)
-        self._extend("records/id", np.array(ids, dtype=self._file["records/id"].dtype))
+        self._append_ids("records/id", ids)
 
     def _widen_ids(self, width: int) -> None:
         """Copy the ids to a wider column. Widths are powers of two, so this happens a few times at most."""
         narrow = self._file["records/id"]
         self._create_ids("records/wide", width)
-        wide = self._file["records/wide"]
-        for start in range(0, len(narrow), RECORD_CHUNK):
-            self._extend("records/wide", narrow[start : start + RECORD_CHUNK].astype(wide.dtype))
+        for start in range(0, len(narrow), narrow.chunks[0]):
+            self._append_ids("records/wide", narrow[start : start + narrow.chunks[0]])
         del self._file["records/id"]
         self._file.move("records/wide", "records/id")
+
+    def _append_ids(self, name: str, ids: Sequence[bytes] | NDArray[np.bytes_]) -> None:
+        """A chunk at a time: for one long name, all that are held would take gigabytes in its width."""
+        column = self._file[name]
+        for start in range(0, len(ids), column.chunks[0]):
+            self._extend(name, np.array(ids[start : start + column.chunks[0]], dtype=column.dtype))
 
     def _extend(self, name: str, values: NDArray[Any]) -> None:
         append(self._file[name], values)
@@ -294,6 +305,20 @@ def _disk_errors(path: str) -> Iterator[None]:
         if code is None:
             raise OSError(f"{path} cannot be written: {str(error).splitlines()[0]}") from error
         raise OSError(code, os.strerror(code), path) from error
+
+
+def _check_longest(records: Sequence[Record], ids: Sequence[bytes]) -> None:
+    """Raise an InputError for a name that is too long."""
+    longest = max(ids, key=len)
+    if len(longest) > _LONGEST_ID:
+        record = records[ids.index(longest)]
+        raise InputError(
+            record.path,
+            f"a name of {len(longest):,} bytes",
+            expected=f"at most {_LONGEST_ID:,}: in HDF5 every name takes as much as the longest",
+            remedy="shorten it, or do without the HDF5 output",
+            line=record.line or None,
+        )
 
 
 def _unknown(batch: Annotated) -> Predictions:

@@ -66,9 +66,10 @@ class Journal:
         """Log a checkpoint."""
         self._add(asdict(checkpoint))
 
-    def finish(self, moves: Sequence[tuple[Path, Path]]) -> None:
-        """Log that all files are whole, and the name that each is to get."""
-        self._add({"moves": [[str(source), str(target)] for source, target in moves]})
+    def finish(self, moves: Sequence[tuple[Path, Path]], records: int, digest: str) -> None:
+        """Log that all files are whole, of so many records of this digest, and the name that each is to get."""
+        named = [[str(source), str(target)] for source, target in moves]
+        self._add({"moves": named, "whole": {"records": records, "digest": digest}})
 
     def run(self) -> dict[str, Any] | None:
         """What the run is that wrote this; None if that is not known."""
@@ -78,6 +79,11 @@ class Journal:
     def checkpoints(self) -> list[Checkpoint]:
         """All that were logged whole, in order."""
         return [Checkpoint(**entry) for entry in self._entries()[1:] if "records" in entry]
+
+    def whole(self) -> Checkpoint | None:
+        """The records of all files, if they only want their names."""
+        found = [entry["whole"] for entry in self._entries()[-1:] if "whole" in entry]
+        return Checkpoint(**found[0]) if found else None
 
     def moves(self) -> list[tuple[Path, Path]]:
         """Names that are to be given, if the run had come so far."""
@@ -120,21 +126,15 @@ def stopped(output: str | Path) -> int:
     return checkpoints[-1].records if checkpoints else 0
 
 
-def complete(output: str | Path) -> bool:
-    """Give the files of a run their names if it was stopped just before that; False if there is nothing to do."""
+def ended(output: str | Path) -> Checkpoint | None:
+    """The records of a run with this first output, if it was stopped when its files only wanted their names."""
     path = Journal.beside(output)
     if is_straight(output) or not path.exists():
-        return False
+        return None
     journal = Journal(path)
-    moves = journal.moves()
-    for source, target in moves:
-        if source.exists():
-            os.replace(source, target)
-    if moves:
-        journal.remove()
-    else:
-        journal.close()
-    return bool(moves)
+    whole = journal.whole()
+    journal.close()
+    return whole
 
 
 def same_run(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqmask.errors import InputError
-from seqmask.results.files import Sink
+from seqmask.results.files import Sink, is_straight
 from seqmask.results.hdf5 import (
     METADATA,
     PREDICTION_COLUMNS,
@@ -49,6 +49,11 @@ def arrange(paths: Sequence[str]) -> tuple[str, list[str], list[Shard]]:
 
 
 def _identify(path: str) -> tuple[str, Shard]:
+    if is_straight(path):
+        found = "a directory" if Path(path).is_dir() else "a pipe or device"
+        raise InputError(
+            path, found, expected="a file, as shards are read more than once", remedy="name the file itself"
+        )
     if not Path(path).is_file():
         raise InputError(path, "no such file", remedy="check the path")
     if not h5py.is_hdf5(path):
@@ -70,9 +75,12 @@ def merge_text(kind: str, paths: Sequence[str], sink: Sink) -> None:
             shutil.copyfileobj(source, sink, 1 << 20)
 
 
-def merge_hdf5(paths: Sequence[str | Path], target: str | Path, command: Sequence[str]) -> None:
+def merge_hdf5(
+    paths: Sequence[str | Path], target: str | Path, command: Sequence[str], shown: str | None = None
+) -> None:
     """Write one complete file with the rows of all, in the order given. Raises InputError or OSError.
 
+    shown: the target's name in messages, if that is another.
     What the attributes say is that of the first file; device: of all. `shard_commands`: the commands of the files.
     """
     found = [_attributes(path) for path in paths]
@@ -85,7 +93,9 @@ def merge_hdf5(paths: Sequence[str | Path], target: str | Path, command: Sequenc
         metadata["target"] = found[0]["target"]
     with read(paths[0]) as one:
         ranks, tracks, check, related = one.ranks, one.tracks, one.check, one.related
-    concatenate(paths, Hdf5Writer(target, ranks, metadata, token_tracks=tracks, check=check, related=related))
+    concatenate(
+        paths, Hdf5Writer(target, ranks, metadata, token_tracks=tracks, check=check, related=related, shown=shown)
+    )
 
 
 def _attributes(path: str | Path) -> dict[str, Any]:
@@ -117,4 +127,4 @@ def _copy(results: Results, start: int, stop: int, writer: Hdf5Writer) -> None:
     for rank in results.ranks.names:
         for name in [*PREDICTION_COLUMNS, *results.more_columns]:
             columns[f"predictions/{rank}/{name}"] = results.column(f"predictions/{rank}/{name}", start, stop)
-    writer.extend(results.column("records/id", start, stop).tolist(), last - first, columns.items())
+    writer.extend(results.encoded_ids(start, stop), last - first, columns.items())

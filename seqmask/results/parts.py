@@ -8,6 +8,7 @@ from pathlib import Path
 
 from seqmask.errors import InputError
 from seqmask.results.annotated import Annotated
+from seqmask.results.files import hold
 from seqmask.results.hdf5 import Hdf5Writer
 from seqmask.results.merge import concatenate
 from seqmask.results.reader import read
@@ -16,16 +17,28 @@ from seqmask.results.reader import read
 class Hdf5Parts:
     """Writes WORKING.1, WORKING.2, ...: a part that is closed stays readable whatever happens to the run.
 
-    create: opens a writer at a path. whole: parts that are closed; those beyond are deleted.
+    At the end WORKING.0 is what they are together.
+
+    create: opens a writer at a path. whole: parts that are closed; those beyond are deleted. WORKING itself is held
+    against other runs: SeqmaskError if one of them has it, and OSError.
     """
 
     def __init__(self, working: Path, create: Callable[[Path], Hdf5Writer], whole: int = 0) -> None:
         self._working, self._create, self._whole = working, create, whole
+        self._lock = working.open("ab")
+        try:
+            hold(self._lock, working)
+        except BaseException:
+            self._lock.close()
+            raise
         kept = {self._part(number) for number in range(1, whole + 1)}
-        for path in self._all():
-            if path not in kept:
-                path.unlink()
-        self._open()
+        for path in set(parts_of(working)) - kept:
+            path.unlink()
+        try:
+            self._open()
+        except BaseException:
+            self._lock.close() if whole else self.remove()
+            raise
 
     @staticmethod
     def records(working: Path) -> list[int]:
@@ -59,26 +72,44 @@ class Hdf5Parts:
             self._whole += 1
         if self._whole == 1:
             return self._part(1)
-        concatenate([self._part(number) for number in range(1, self._whole + 1)], self._create(self._working))
-        return self._working
+        together = self._part(0)  # not WORKING: our lock would hinder that of HDF5
+        concatenate([self._part(number) for number in range(1, self._whole + 1)], self._create(together))
+        return together
 
     def abort(self) -> None:
         """Close the part that is being written as it is, not complete. Never raises."""
         self._writer.abort()
 
+    def leave(self) -> None:
+        """Keep what is there for a resumed run."""
+        self._lock.close()
+
     def remove(self) -> None:
         """Delete all parts that are left."""
-        for path in [self._working, *self._all()]:
-            with contextlib.suppress(OSError):
-                path.unlink()
+        remove(self._working)
+        self._lock.close()
 
     def _open(self) -> None:
-        self._writer, self._empty = self._create(self._part(self._whole + 1)), True
+        part = self._part(self._whole + 1)
+        try:
+            self._writer, self._empty = self._create(part), True
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
 
     def _part(self, number: int) -> Path:
         return self._working.with_name(f"{self._working.name}.{number}")
 
-    def _all(self) -> list[Path]:
-        begin = f"{self._working.name}."
-        names = [path.name for path in self._working.parent.iterdir()]
-        return [self._working.with_name(n) for n in names if n.startswith(begin) and n[len(begin) :].isdigit()]
+
+def parts_of(working: Path) -> list[Path]:
+    """The parts that are there, whole or not."""
+    begin = f"{working.name}."
+    names = [path.name for path in working.parent.iterdir()]
+    return [working.with_name(n) for n in names if n.startswith(begin) and n[len(begin) :].isdigit()]
+
+
+def remove(working: Path) -> None:
+    """Delete what is left beside a file that is whole, or that nobody wants."""
+    for path in [working, *parts_of(working)]:
+        with contextlib.suppress(OSError):
+            path.unlink()

@@ -75,7 +75,13 @@ class Results:
 
     def ids(self, start: int = 0, stop: int | None = None) -> list[str]:
         """Names of the records start to stop."""
-        return [name.decode() for name in self.column("records/id", start, stop).tolist()]
+        return [name.decode() for name in self.encoded_ids(start, self.n_records if stop is None else stop)]
+
+    def encoded_ids(self, start: int, stop: int) -> list[bytes]:
+        """The same as UTF-8; a chunk at a time, as one long name makes all of them wide."""
+        chunk = self.file["records/id"].chunks[0]
+        parts = (self.column("records/id", at, min(at + chunk, stop)) for at in range(start, stop, chunk))
+        return [name for part in parts for name in part.tolist()]
 
     def classes(self, rank: str, name: str = "class") -> NDArray[np.int64]:
         """Class of each record at a rank (N,) int64, -1 unknown. name: class, masked_class or inverse_class."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from seqmask.errors import UsageError
 from seqmask.results.files import Target, prefixes
-from seqmask.results.journal import Checkpoint, Journal, same_run
-from seqmask.results.parts import Hdf5Parts
+from seqmask.results.journal import Checkpoint, Journal, same_run, stopped
+from seqmask.results.parts import Hdf5Parts, remove
 
 HDF5: Final = "hdf5"
 
@@ -45,12 +47,52 @@ class Recovery:
             raise
         return journal, Checkpoint()
 
+    def complete(self, outputs: Mapping[str, str]) -> None:
+        """Give the files of an `ended` run, by kind, their names. Raises UsageError if it was to do something else."""
+        journal = Journal(Journal.beside(next(iter(outputs.values()))))
+        try:
+            same_run(self.run, journal.run() or {})
+            for source, target in journal.moves():
+                if source.exists():
+                    os.replace(source, target)
+            if HDF5 in outputs:
+                remove(_working(outputs[HDF5]))
+        except BaseException:
+            journal.close()
+            raise
+        journal.remove()
+
 
 def check_resumable(targets: Mapping[str, str]) -> None:
     """Raise UsageError naming an output that is no file, and so cannot be taken up again."""
     for path in targets.values():
         if Target(path).straight:
             raise UsageError(f"--resume needs every output to be a file, and {path} is none")
+
+
+def check_nothing_left(outputs: Mapping[str, str], resume: bool) -> None:
+    """Raise UsageError where a stopped run has left records for one of these outputs, by kind, that would be lost.
+
+    resume: what is left is not lost where the journal is beside the first output, as it tells what there is.
+    """
+    if resume and Journal.beside(next(iter(outputs.values()))).exists():
+        return
+    parts = Hdf5Parts.records(_working(outputs[HDF5])) if HDF5 in outputs else []
+    kept = max(sum(parts), *map(stopped, outputs.values()))
+    if kept and resume:
+        raise UsageError(
+            f"a stopped run with other outputs, too, has left {kept} records for one of these; give its own command "
+            "with --resume to go on from there, or --force instead of --resume to start over"
+        )
+    if kept:
+        raise UsageError(
+            f"a stopped run has left {kept} records for these outputs; give --resume to go on from there, "
+            "or --force to start over"
+        )
+
+
+def _working(path: str) -> Path:
+    return Target(path, resumable=True).working
 
 
 def _last(checkpoints: Sequence[Checkpoint], targets: Mapping[str, Target]) -> int:

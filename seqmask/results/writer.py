@@ -15,16 +15,15 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from seqmask.errors import UsageError
 from seqmask.labels.ranks import Ranks
 from seqmask.results import bed, fasta, table
 from seqmask.results.annotated import Annotated, annotate
 from seqmask.results.files import Sink, Target, check_targets, is_straight
 from seqmask.results.hdf5 import Hdf5Writer
-from seqmask.results.journal import Checkpoint, Journal, stopped
+from seqmask.results.journal import Checkpoint, Journal
 from seqmask.results.parts import Hdf5Parts
 from seqmask.results.predictions import UNCLASSIFIED
-from seqmask.results.recovery import HDF5, Recovery, check_resumable
+from seqmask.results.recovery import HDF5, Recovery, check_nothing_left, check_resumable
 from seqmask.results.report import Counts
 from seqmask.results.shard import SUFFIX, Shard, describe
 from seqmask.sequences.digest import chained
@@ -72,11 +71,8 @@ class Paths:
         check_targets((*given.values(), *extras), force, seekable=(self.hdf5,), inputs=inputs)
         if resume:
             check_resumable(given)
-        elif not force and given and (kept := stopped(next(iter(given.values())))):
-            raise UsageError(
-                f"a stopped run has left {kept} records for these outputs; give --resume to go on from there, "
-                "or --force to start over"
-            )
+        if not force and given:
+            check_nothing_left(given, resume)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +188,8 @@ class Outputs:
             self._outputs[HDF5].working = self._parts.close()
         self._write_besides()
         if self._journal is not None:
-            self._journal.finish([(target.working, target.final) for target in self._targets if not target.straight])
+            moves = [(target.working, target.final) for target in self._targets if not target.straight]
+            self._journal.finish(moves, self.counts.records, self._digest)
         while self._targets:
             self._targets[0].commit()
             del self._targets[0]
@@ -200,7 +197,7 @@ class Outputs:
             self._parts.remove()
         if self._journal is not None:
             self._journal.remove()
-        self._journal = None
+        self._parts = self._journal = None
 
     def abort(self) -> None:
         """Close everything; targets stay as they were. Never raises OSError.
@@ -217,8 +214,8 @@ class Outputs:
             for target in self._targets:
                 with contextlib.suppress(OSError):
                     target.discard()
-            if self._parts is not None:
-                self._parts.remove()
+        if self._parts is not None:
+            self._parts.leave() if resumable else self._parts.remove()
         if self._journal is not None:
             self._journal.close() if resumable else self._journal.remove()
         self._texts, self._targets, self._parts, self._journal = {}, [], None, None
@@ -259,6 +256,7 @@ class Outputs:
                 token_tracks=style.token_tracks,
                 check=style.check,
                 full_precision=style.full_precision,
+                shown=target.path,
             )
 
         self._parts = Hdf5Parts(target.working, create, self._saved.parts)

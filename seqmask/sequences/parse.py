@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, TypeAlias, cast
 import dnaio
 import numpy as np
 
-from seqmask.errors import InputError
+from seqmask.errors import InputError, brief
 from seqmask.sequences.source import BLOCK, FastqLines
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _two_lines_each(block: bytes) -> tuple[list[str], list[str], list[str]] | No
     if not lines[-1]:
         lines.pop()
     headers, sequences = "\n".join(lines[::2]) + "\n", lines[1::2]
-    if "\r" in headers or "\t" in headers or " \n" in headers:
+    if " \n" in headers or any(blank in headers for blank in "\t\v\f\r"):  # all that ends a name
         return None
     letters = "".join(sequences).encode("ascii")
     if not letters or np.frombuffer(letters, dtype=np.uint8).min() < ord("A"):  # as are blanks, '\r', '>', '#' and ';'
@@ -131,7 +131,9 @@ def _any_lines(path: str, block: bytes, line: int) -> Iterator[Row]:
         if b"\r" in sequence or b" " in sequence or b"\t" in sequence:
             sequence = b"".join(sequence.split())
         if not sequence.isascii():
-            raise InputError(path, f"bytes that are not text in record {name!r}", remedy="is it damaged?", line=line)
+            raise InputError(
+                path, f"bytes that are not text in record {brief(name)}", remedy="is it damaged?", line=line
+            )
         yield name, description, sequence.decode("ascii"), None, line
         line += lines
 

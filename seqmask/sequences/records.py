@@ -9,9 +9,9 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
-from seqmask.errors import InputError
+from seqmask.errors import InputError, UsageError, brief
 from seqmask.sequences.parse import parse
-from seqmask.sequences.source import STDIN, check_readable, open_source
+from seqmask.sequences.source import STDIN, STDIN_NAMES, check_readable, open_source
 
 NUCLEOTIDES = "ACGTUNRYSWKMBDHV"  # IUPAC, both cases
 GAPS = "-.*"
@@ -49,9 +49,9 @@ def read(paths: Sequence[str | Path], watch: Callable[[BinaryIO], None] = lambda
 
 
 def check_inputs(names: Sequence[str]) -> None:
-    """Raise an `InputError` where a file is not there or may not be read, or standard input is named twice."""
-    if names.count(STDIN) > 1:
-        raise InputError(STDIN, "standard input is named twice", remedy="name it once")
+    """Raise an `InputError` where a file is not there or may not be read, UsageError for standard input twice."""
+    if sum(name in STDIN_NAMES for name in names) > 1:
+        raise UsageError("standard input is named twice, and can be read once")
     for name in names:
         check_readable(name)
 
@@ -63,13 +63,15 @@ def check_nucleotides(record: Record) -> None:
         return
     letter = strange.decode(errors="replace")[0]
     remedy = "replace such letters by N"
-    if letter.isdigit():
+    if letter == ">":
+        remedy = "a line end is missing before it: were files joined of which one has none at its end?"
+    elif letter.isdigit():
         remedy = "numbers stand in it, as in GenBank files: convert it to plain FASTA"
     elif not _PROTEIN.isdisjoint(strange):
         remedy = "it looks like protein: give the nucleotide sequence"
     raise InputError(
         record.path,
-        f"{letter!r} in record {record.name!r} (letter {record.sequence.find(letter) + 1})",
+        f"{letter!r} in record {brief(record.name)} (letter {record.sequence.find(letter) + 1})",
         expected="nucleotides (A C G T U N and the other IUPAC codes)",
         remedy=remedy,
         line=record.line or None,

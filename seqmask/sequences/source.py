@@ -7,6 +7,7 @@ import io
 import lzma
 import os
 import re
+import select
 import sys
 from collections import deque
 from collections.abc import Callable
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     Source: TypeAlias = "io.BufferedReader[_Guarded]"
 
 STDIN = "-"
+STDIN_NAMES = frozenset({STDIN, "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"})
 BLOCK = 1 << 16  # bytes that are read at a time; what is made of them stays in the processor's cache
 
 _MAGIC = {b"\x1f\x8b": "gz", b"BZh": "bz2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zst"}
@@ -89,7 +91,7 @@ class _Guarded(io.RawIOBase):
     """A byte stream, preceded by bytes that were already taken from it, whose failures are `InputError`s."""
 
     def __init__(self, path: str, stream: BinaryIO, head: bytes = b"") -> None:
-        self._path, self._head = path, head
+        self._path, self._stream, self._head = path, stream, head
         self._read = getattr(stream, "read1", stream.read)  # read1: what is there, without waiting for a full buffer
 
     def readable(self) -> bool:
@@ -101,6 +103,9 @@ class _Guarded(io.RawIOBase):
         view = memoryview(target)
         try:
             taken = self._head[: len(view)] or self._read(len(view))
+            while taken is None:  # standard input may be set not to wait, by us or by whom we share it with
+                select.select([self._stream], [], [])
+                taken = self._read(len(view))
         except InputError:
             raise
         except EOFError as error:

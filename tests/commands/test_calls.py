@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import typer
 
 from seqmask.cli.common import call, terminated
@@ -24,6 +25,8 @@ from seqmask.results.shard import Shard
 from seqmask.sequences.explanations import Status
 from seqmask.sequences.meter import Meter
 from seqmask.terminal import Reporter, Terminal
+
+LESS = "try a smaller --batch-size, --device cpu, or shorter records"
 
 
 @pytest.fixture
@@ -48,6 +51,10 @@ def raising(error: BaseException) -> Callable[[], None]:
         (UsageError("no"), 2, "no"),
         (OSError(28, "No space left on device", "x"), 1, "x: No space left on device"),
         (KeyboardInterrupt(), 130, "interrupted"),
+        (MemoryError("Unable to allocate 9 GiB"), 1, f"out of memory: Unable to allocate 9 GiB; {LESS}"),
+        (MemoryError(), 1, f"out of memory: no more to be had; {LESS}"),
+        (torch.OutOfMemoryError("CUDA out of memory.\nMore."), 1, f"out of memory: CUDA out of memory.; {LESS}"),
+        (RuntimeError("DefaultCPUAllocator: no"), 1, f"out of memory: DefaultCPUAllocator: no; {LESS}"),
     ],
 )
 def test_ends(log: Path, capsys: pytest.CaptureFixture[str], error: BaseException, code: int, message: str) -> None:
@@ -141,6 +148,17 @@ def test_lines_say_rate_and_time_left(capsys: pytest.CaptureFixture[str]) -> Non
     (shown,) = capsys.readouterr().err.splitlines()
     assert shown.startswith("600 records")
     assert shown.endswith("25%, 3.0 min left")
+
+
+def test_names_are_shown_as_they_are(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither emoji nor markup, in lines and in the bar."""
+    name = "A:1:1234:100:5 [red]x[/]"
+    Terminal().say(name)
+    assert capsys.readouterr().err == f"{name}\n"
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    with Reporter(Terminal()) as reporter:
+        Watch(reporter.progress).part(name, 10)
+    assert capsys.readouterr().err.count(name) >= 2
 
 
 def test_parts_of_an_evaluation(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

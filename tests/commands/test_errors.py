@@ -13,6 +13,9 @@ from typing import Any
 import pytest
 import torch
 
+from seqmask.commands.inputs import listed
+from seqmask.errors import UsageError
+
 Run = Callable[..., Any]
 
 
@@ -28,6 +31,8 @@ INPUTS: dict[str, tuple[bytes | None, str]] = {
     "text": (b"hello\nworld\n", r"in, line 1: 'hello'; expected '>' \(FASTA\) or '@' \(FASTQ\)"),
     "binary": (bytes(range(1, 200)), r"in, line 1: "),
     "protein": (b">ok\nACGTACGTACGT\n>prot\nMKVLAAGIVGLPNVGKSTLFN\n", r"in, line 3: '.' in record 'prot'.*protein"),
+    "joined": (b">a\nACGT>b desc\nACGT\n", r"in, line 1: '>' in record 'a' \(letter 5\).*a line end is missing before"),
+    "long name": (b">%b\nACGTJ\n" % (b"n" * 10_000), r"'J' in record 'n{60}'\.\.\. \(10,000 letters\) \("),
     "letters": (b">r\nACGTACGTXX\n", r"in, line 1: 'X' in record 'r'"),
     "genbank": (b">r\n1 acgtacgt\n", r"in, line 1: '1' in record 'r'.*numbers stand in it"),
     "sam": (b"@RG\tID:1\n", r"in: a SAM file.*samtools fasta"),
@@ -51,7 +56,16 @@ def test_bad_input(run: Run, tiny_model: Path, tmp_path: Path, kind: str, where:
 
 def test_bad_input_on_stdin(run: Run, tiny_model: Path) -> None:
     check(run("mask", "-q", "-", "-m", tiny_model, stdin=b"hello"), 1, r"error: -, line 1: 'hello'")
-    check(run("mask", "-q", "-", "-", "-m", tiny_model, stdin=b">r\nACGT\n"), 1, "standard input is named twice")
+    check(run("mask", "-q", "-", "-", "-m", tiny_model, stdin=b">r\nACGT\n"), 2, "standard input is named twice")
+    check(run("mask", "-q", "-", "/dev/stdin", "-m", tiny_model, stdin=b""), 2, "standard input is named twice")
+    done = run("mask", "-q", "-", "--infile-list", "-", "-m", tiny_model, stdin=b"x.fasta\n")
+    check(done, 2, "standard input is named twice, and can be read once")
+
+
+def test_a_list_on_a_closed_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(UsageError, match="--infile-list -: standard input is closed"):
+        listed("-")
 
 
 def test_a_directory_as_input(run: Run, tiny_model: Path, tmp_path: Path) -> None:

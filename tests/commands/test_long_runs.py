@@ -154,6 +154,51 @@ def test_killed_and_resumed(run: Run, some: Path, tiny_model: Path, whole: Path,
     )
 
 
+WHOLE = """
+import os, sys
+from seqmask.cli.app import main
+from seqmask.inference import explain
+from seqmask.results import writer
+
+explain.POOL_WINDOWS = int(sys.argv.pop(1))
+writer.Target.commit = lambda self: os._exit(9)
+main()
+"""
+
+
+def test_killed_when_the_files_only_want_their_names(
+    run: Run, some: Path, tiny_model: Path, whole: Path, tmp_path: Path
+) -> None:
+    """They get them from the same run alone: not of other reads, fewer or more, nor with other options."""
+    arguments = ("-m", tiny_model, "-x", "cpu", "-t", 1, "-o", tmp_path / "x", "--check", "--checkpoint-minutes", 0)
+    texts = [str(argument) for argument in ("mask", some, *arguments)]
+    killed = subprocess.run([sys.executable, "-c", WHOLE, str(POOL), *texts], cwd=ROOT, capture_output=True)
+    assert killed.returncode == 9, killed.stderr
+    names = {path.name for path in tmp_path.iterdir()}
+    assert all(name.startswith(".x.") for name in names)
+
+    for name, text in (("less", some.read_bytes()[:-900]), ("more", some.read_bytes() + b">more\nACGTACGTA\n")):
+        (tmp_path / name).write_bytes(text)
+    for reads, more, code, message in (
+        (some, ("--threshold", 0.9), 2, r"--resume: the stopped run had threshold 0\.\d+, this one has 0\.9; give"),
+        (tmp_path / "less", (), 1, r"less: not the 162 records that the stopped run began with; give the same files"),
+        (some, ("--bed", "-"), 2, "--resume needs every output to be a file, and - is none"),
+        (tmp_path / "more", (), 1, r"more, line \d+: a record 'more' more than the stopped run had.*; give the same"),
+    ):
+        refused = run("mask", "-q", reads, *arguments, *more, "--resume")
+        assert refused.code == code
+        assert re.search(message, refused.err), refused.err
+    (tmp_path / "less").unlink()
+    (tmp_path / "more").unlink()
+    assert {path.name for path in tmp_path.iterdir()} == names
+
+    done = run("mask", some, *arguments, "--resume")
+    assert (done.code, done.out) == (0, b"")
+    assert "the stopped run had come to its end: its outputs have their names now" in done.err
+    same(tmp_path / "x", whole)
+    assert {path.name for path in tmp_path.iterdir()} == {*(f"x.{kind}" for kind in KINDS), "x.config.toml"}
+
+
 def test_what_cannot_be_resumed_or_sharded(run: Run, few: Path, tiny_model: Path, tmp_path: Path) -> None:
     for arguments, message in (
         ((few, "--resume"), "--resume needs every output to be a file, and - is none"),

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
+import pty
+import re
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -88,6 +93,162 @@ def test_a_reader_that_has_gone_is_no_error_message(shell: Shell, masked: Path) 
     assert ended == ["1 0 0", "1 0 0"], "the exit codes of seqmask and of its reader, and nothing on stderr"
     assert size == "0"
     assert done.stderr == ""
+
+
+ONE_LINE = """
+unset PYTHONUNBUFFERED
+ended() {  # the exit code, lines on stderr, and the first of them
+    code=0; "$@" > "$STDOUT" 2> stderr || code=$?
+    echo "$code $(wc -l < stderr) $(head -1 stderr)"
+}
+"""
+
+
+@pytest.fixture(scope="session")
+def short(fasta: bytes, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """So few of the reads that stdout's buffer, of 4 KiB or more, holds what becomes of them until it is flushed."""
+    path = tmp_path_factory.mktemp("short") / "short.fasta"
+    path.write_bytes(fasta[: fasta.index(b">", 1400)])
+    return path
+
+
+@pytest.mark.parametrize(
+    ("command", "named"),
+    [
+        ('mask -q "$SHORT" -m "$TINY"', "-"),
+        ('mask -q "$FEW" -m "$TINY" --tsv x.tsv --json-report -', "-"),
+        ('convert -q "$H5" --tokens -', "-"),
+        ('info "$H5"', "input or output"),
+        ('info "$TINY" --json', "input or output"),
+        ("--version", "input or output"),
+    ],
+)
+def test_a_full_stdout_is_one_line(
+    shell: Shell, short: Path, masked: Path, tmp_path: Path, command: str, named: str
+) -> None:
+    """Not a second one by Python, which flushes stdout at exit and then ends with 120."""
+    done = shell(ONE_LINE + f"ended seqmask {command}", SHORT=short, H5=f"{masked}.h5", STDOUT="/dev/full")
+    assert done.stdout == f"1 1 seqmask: error: {named}: No space left on device\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["stderr"]
+
+
+def test_what_is_printed_to_nobody_is_no_message(shell: Shell, masked: Path) -> None:
+    done = shell(
+        """
+        unset PYTHONUNBUFFERED; set +o pipefail
+        for command in --version "info $H5 --json" models; do
+            seqmask $command 2>stderr | true
+            echo "${PIPESTATUS[0]} $(wc -l < stderr)"
+        done
+        seqmask info "$H5" >&-
+        """,
+        H5=f"{masked}.h5",
+    )
+    assert done.stdout == 3 * "1 0\n"
+
+
+@contextlib.contextmanager
+def on_a_terminal(
+    *arguments: object, stdout: int | None = subprocess.DEVNULL
+) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """`seqmask ARGUMENTS` with stderr on a terminal of its own, whose other end comes with it."""
+    here, there = pty.openpty()
+    own = {"PYTHONPATH": str(ROOT), "TERM": "xterm", "OMP_NUM_THREADS": "1"}
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"} | own
+    command = [sys.executable, "-m", "seqmask", *map(str, arguments)]
+    with subprocess.Popen(command, stdout=stdout, stderr=there, env=env) as process:
+        os.close(there)
+        yield process, here
+    os.close(here)
+
+
+def shown_by(terminal: int) -> str:
+    """All that is shown until its other end is closed, which Linux tells by an error."""
+    shown = b""
+    with contextlib.suppress(OSError):
+        while more := os.read(terminal, 1 << 16):
+            shown += more
+    return shown.decode()
+
+
+def test_a_full_stdout_below_a_progress_bar(short: Path, tiny_model: Path, tmp_path: Path) -> None:
+    """It is met before the other outputs get their names, though rich would hide the flush that fails."""
+    full = os.open("/dev/full", os.O_WRONLY)
+    arguments = ("mask", short, "-m", tiny_model, "--json-report", tmp_path / "report.json")
+    with on_a_terminal(*arguments, stdout=full) as (process, terminal):
+        shown = shown_by(terminal)
+    os.close(full)
+    assert (process.returncode, list(tmp_path.iterdir())) == (1, [])
+    assert "seqmask: error: -: No space left on device" in shown
+    assert "Exception ignored" not in shown
+
+
+def test_the_bar_is_there_before_a_record_is_written(reads: Path, tiny_model: Path) -> None:
+    """All of them are one pool; the windows that are read show that the run goes on."""
+    with on_a_terminal("mask", reads, "-m", tiny_model, "-b", 8, "--check") as (_, terminal):
+        shown = shown_by(terminal)
+    assert re.search(r"0 records \(no records\), .* [1-9]\d* windows read", shown), shown
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_whose_reader_waits_can_be_stopped(short: Path, tiny_model: Path, stop: signal.Signals) -> None:
+    """Tidying up does not try once more what the run was stopped in."""
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(write, bytes(4096))
+    os.set_blocking(write, True)
+    command = [sys.executable, "-m", "seqmask", "mask", str(short), "-m", str(tiny_model)]
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"} | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, stdout=write, stderr=subprocess.PIPE, env=env, text=True) as process:
+        os.close(write)
+        assert process.stderr is not None
+        assert "tokens a batch" in process.stderr.readline()
+        used = -1
+        while used != (used := seconds_used(process.pid)):
+            time.sleep(1)
+        process.send_signal(stop)
+        try:
+            _, said = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    os.close(read)
+    ends = {signal.SIGTERM: (143, "terminated"), signal.SIGINT: (130, "interrupted")}
+    assert (process.returncode, said) == (ends[stop][0], f"seqmask: error: {ends[stop][1]}\n")
+
+
+def seconds_used(pid: int) -> int:
+    """Of the processor, in hundredths."""
+    return sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]))
+
+
+def test_a_stderr_that_takes_nothing_stops_nothing(shell: Shell) -> None:
+    done = shell(
+        """
+        unset PYTHONUNBUFFERED; set +o pipefail
+        seqmask mask "$FEW" -m "$TINY" --tsv a.tsv 2>/dev/full
+        seqmask mask "$FEW" -m "$TINY" --tsv b.tsv 2> >(true)
+        seqmask mask none -m "$TINY" 2>/dev/full || echo "code $?"
+        wc -l < a.tsv; wc -l < b.tsv
+        """
+    )
+    assert done.stdout.split() == ["code", "1", "13", "13"]
+
+
+def test_a_log_on_a_full_disk_is_said_once(shell: Shell) -> None:
+    done = shell('seqmask mask "$FEW" -m "$TINY" --tsv a.tsv --log-file /dev/full; wc -l < a.tsv')
+    assert done.stderr.count("/dev/full: No space left on device; nothing more is logged\n") == 1
+    assert "Traceback" not in done.stderr
+    assert done.stdout.strip() == "13"
+
+
+def test_a_closed_stdout_is_no_output(shell: Shell, tmp_path: Path) -> None:
+    """Though its number is that of the log file, which is opened later."""
+    script = 'ended() { seqmask mask "$FEW" -m "$TINY" --log-file log >&-; }; ended || echo "code $?"'
+    done = shell(script)
+    assert done.stdout == "code 1\n"
+    assert done.stderr.splitlines()[-1] == "seqmask: error: -: no such open file descriptor"
 
 
 def test_maskfasta_with_the_complement_of_our_bed_is_our_fasta(

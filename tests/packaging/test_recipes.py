@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,12 @@ def split(requirement: str) -> tuple[str, str]:
 
 def requirements(words: list[str]) -> dict[str, str]:
     return dict(map(split, words))
+
+
+def test_xopen_brings_what_reads_zst(project: dict[str, Any]) -> None:
+    """Before 2.1 it had zstd in an extra of its own."""
+    assert requirements(project["dependencies"])["xopen"] == ">=2.1"
+    assert any("zstd" in needed and "extra" not in needed for needed in metadata.requires("xopen") or [])
 
 
 def test_conda_runs_with_what_pip_installs(project: dict[str, Any], recipe: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tracemalloc
 from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
@@ -220,6 +221,38 @@ def test_ids_grow_on_demand_and_leave_no_trace(
     with read(parts) as file:
         assert file.ids() == names
         assert file.file["records/id"].dtype.itemsize == 1024
+
+
+def test_one_long_name_takes_no_more_than_a_chunk_of_memory(
+    tmp_path: Path, ranks: Ranks, metadata: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether ids are still held or in the file already: 8 MB in the width of the longest."""
+    ids = [b"r%d" % i for i in range(4000)] + [b"x" * 2000]
+    monkeypatch.setattr(hdf5, "_ID_CHUNK_BYTES", 1 << 16)
+    monkeypatch.setattr(hdf5, "BUFFER_RECORDS", 3000)
+    for parts in ([ids], [ids[:3500], ids[3500:]]):
+        writer = Hdf5Writer(tmp_path / "x.h5", ranks, metadata)
+        tracemalloc.start()
+        for part in parts:
+            writer.extend(part, 0, [])
+        writer._flush(last=True)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert most < 3 << 20
+        assert writer._file["records/id"][:].tolist() == ids
+        writer.abort()
+
+
+def test_a_name_that_is_too_long_is_an_input_error(
+    tmp_path: Path, explain: Explain, ranks: Ranks, metadata: dict[str, Any]
+) -> None:
+    items = [explain("ACGTAC", [(0, 6)], [1], name="x" * length) for length in (1 << 16, (1 << 16) + 1)]
+    items[1].record.line, items[1].record.path = 3, "reads.fa"
+    with pytest.raises(InputError, match=r"reads\.fa, line 3: a name of 65,537 bytes; expected at most 65,536"):
+        write(tmp_path / "x.h5", items, ranks, metadata)
+    path = write(tmp_path / "x.h5", items[:1], ranks, metadata)
+    with read(path) as file:
+        assert file.ids() == ["x" * (1 << 16)]
 
 
 def test_widths_are_powers_of_two() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -160,6 +161,11 @@ def test_files_that_are_no_shards(shards: list[Path], whole: Path, tmp_path: Pat
         arrange([f"{whole}.bed"])
     with pytest.raises(InputError, match="no such file"):
         arrange([str(tmp_path / "none")])
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(InputError, match="fifo: a pipe or device; expected a file"):
+        arrange([str(tmp_path / "fifo")])
+    with pytest.raises(InputError, match="a directory; expected a file"):
+        arrange([str(tmp_path)])
     with pytest.raises(InputError, match=r"TSV; expected BED as"):
         arrange([f"{one}.bed", f"{one}.tsv"])
     with pytest.raises(InputError, match="named twice"):

@@ -20,7 +20,7 @@ import pytest
 from seqmask.errors import SeqmaskError, UsageError
 from seqmask.labels.ranks import Ranks
 from seqmask.results import writer
-from seqmask.results.journal import Journal, complete, stopped
+from seqmask.results.journal import Checkpoint, Journal, ended, stopped
 from seqmask.results.recovery import Recovery
 from seqmask.results.report import Counts
 from seqmask.results.writer import Outputs, Paths, Style
@@ -176,6 +176,50 @@ def test_what_is_left_is_not_lost_by_accident(run: Run) -> None:
     assert names(run.tmp_path / "x") == ["x.bed", "x.fasta", "x.h5", "x.tsv"]
 
 
+def test_two_runs_with_one_hdf5_file(run: Run) -> None:
+    """Their first outputs, and so their journals, are two; what is left of the one is not the other's to delete."""
+    one = paths_in(run.tmp_path / "x")
+    other = replace(one, fasta=None, bed=f"{run.tmp_path}/x/other.bed", tsv=None)
+    with run.outputs(one) as outputs:
+        for item in run.items:
+            outputs.write(item)
+        with pytest.raises(UsageError, match="a stopped run has left"):
+            run.finish(other)
+        with pytest.raises(SeqmaskError, match=r"another run is writing the same outputs.*x\.h5\.partial"):
+            run.finish(other, force=True)
+    for path in one.given().values():
+        Path(path).unlink()
+    run.stop(one, 20)
+    before = names(run.tmp_path / "x")
+    with pytest.raises(UsageError, match=r"a stopped run has left 18 records.*--resume to go on"):
+        run.finish(other)
+    with pytest.raises(UsageError, match="with other outputs, too, has left 18 records for one of these"):
+        run.finish(other, resume=True)
+    assert names(run.tmp_path / "x") == before
+    assert run.finish(one, resume=True).resumed.records == 18
+
+
+@pytest.mark.parametrize("at", [1, 3])
+def test_a_part_that_cannot_be_made_leaves_nothing(run: Run, monkeypatch: pytest.MonkeyPatch, at: int) -> None:
+    """At the start, where nothing stays, and at a checkpoint, of which the parts before do. It names the output."""
+    paths, left = paths_in(run.tmp_path / "x"), [at]
+    create = writer.Hdf5Writer._create
+
+    def failing(self: Any, metadata: Any) -> None:
+        left[0] -= 1
+        if not left[0]:
+            raise OSError(27, "File too large")
+        create(self, metadata)
+
+    monkeypatch.setattr(writer.Hdf5Writer, "_create", failing)
+    with pytest.raises(OSError, match="File too large") as error:
+        run.finish(paths)
+    assert error.value.filename == paths.hdf5
+    parts = [name for name in names(run.tmp_path / "x") if "h5" in name]
+    assert parts == ([] if at == 1 else [".x.h5.partial", ".x.h5.partial.1", ".x.h5.partial.2"])
+    assert names(run.tmp_path / "x") or at == 1
+
+
 def test_pipes_cannot_go_on(run: Run) -> None:
     with pytest.raises(UsageError, match="--resume needs every output to be a file, and - is none"):
         Paths(fasta="-", bed=str(run.tmp_path / "x.bed")).check(False, resume=True)
@@ -202,9 +246,19 @@ def test_stopped_while_files_get_their_names(run: Run, named: int, monkeypatch: 
         os._exit(0 if named == 4 else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == (0 if named == 4 else 9)
     monkeypatch.undo()
-    assert complete(again.given()["fasta"]) is (named < 4)
-    assert not complete(again.given()["fasta"])
+    found = ended(again.given()["fasta"])
+    assert (found is not None) is (named < 4)
+    if found is not None:
+        digest = ""
+        for item in run.items:
+            digest = chained(digest, item.record)
+        assert found == Checkpoint(30, digest)
+        with pytest.raises(UsageError, match=r"the stopped run had threshold 0\.5, this one has 0\.4"):
+            Recovery({"threshold": 0.4}).complete(again.given())
+        Recovery(RUN).complete(again.given())
+    assert ended(again.given()["fasta"]) is None
     same(whole, again)
+    assert names(run.tmp_path / "again") == names(run.tmp_path / "whole"), "nor is a part left"
 
 
 def test_the_journal_forgets_half_a_line(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_all_or_nothing(
 ) -> None:
     (tmp_path / "x.bed").write_text("old")
     outputs = Outputs(Paths.from_prefix(tmp_path / "x"), ranks, Style(0.5), metadata=metadata, force=True)
-    assert len(names(tmp_path)) == 5
+    assert len(names(tmp_path)) == 6
     with pytest.raises(error), outputs:  # noqa: PT012
         for item in at_random(2, 10):
             outputs.write(item)
@@ -149,7 +149,7 @@ def start(target: str) -> subprocess.Popen[bytes]:
 
 def test_an_interrupt_leaves_nothing(tmp_path: Path) -> None:
     with start(str(tmp_path / "x")) as process:
-        assert len(names(tmp_path)) == 4
+        assert len(names(tmp_path)) == 5
         process.send_signal(signal.SIGINT)
         assert b"KeyboardInterrupt" in process.communicate(timeout=20)[1]
     assert names(tmp_path) == []

@@ -16,7 +16,7 @@ from Bio.SeqIO.FastaIO import SimpleFastaParser
 from Bio.SeqIO.QualityIO import FastqGeneralIterator
 from xopen import xopen
 
-from seqmask.errors import InputError
+from seqmask.errors import InputError, UsageError
 from seqmask.sequences import parse
 from seqmask.sequences.records import CHECKED, Record, check_nucleotides, checked, read
 
@@ -175,6 +175,13 @@ def test_names_are_cut_at_white_space(write):
     ]
 
 
+@pytest.mark.parametrize("blank", [b"\v", b"\f", b"\t", b" "])
+def test_names_are_cut_alike_whichever_way_they_are_read(write, blank):
+    """Sequences of one line each, and of two: only the first are read by the shorter way."""
+    for text in (b">a%sb\nACGT\n>c\nACGT\n>d\nACGT\n", b">a%sb\nAC\nGT\n>c\nACGT\n>d\nACGT\n"):
+        assert names(read([write(text % blank)])) == ["a", "c", "d"]
+
+
 def test_long_sequence(write):
     sequence = "ACGT" * 500_000
     lines = "\n".join(sequence[i : i + 60] for i in range(0, len(sequence), 60))
@@ -280,9 +287,22 @@ def test_closed_stdin(monkeypatch):
     assert "closed" in str(everything("-")[1])
 
 
-def test_stdin_named_twice():
-    with pytest.raises(InputError, match="twice"):
-        read(["-", "-"])
+@pytest.mark.parametrize("again", ["-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"])
+def test_stdin_named_twice(again):
+    with pytest.raises(UsageError, match="twice"):
+        read(["-", again])
+
+
+def test_stdin_that_does_not_wait(monkeypatch):
+    """As some programs leave the terminal, or a pipe that they share with us."""
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    with open(reader) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        late = threading.Timer(0.3, lambda: (os.write(writer, FASTA), os.close(writer)))
+        late.start()
+        assert names(read(["-"])) == ["s1", "s2"]
+        late.join()
 
 
 @pytest.mark.parametrize("argument", ["-", "/dev/stdin", "/dev/fd/0"])

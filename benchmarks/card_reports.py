@@ -95,7 +95,10 @@ def tables(report: Json, ranks: Json) -> Iterator[str]:
     yield balanced(ranks)
     yield f"By {next(iter(report['ranks']))}, accuracy (95 % interval):"
     yield groups(ranks)
-    yield "Hard masks and controls of the same area, accuracy masked / inverse:"
+    yield wrap(
+        "Hard masks and controls of the same area, accuracy masked / inverse; *written*: the mask as files have it, the mean "
+        "of all frames, put back on tokens:"
+    )
     yield controls(ranks, soft=False)
     if any(rank["judge"] for rank in ranks.values()):
         yield wrap(
@@ -114,7 +117,10 @@ def tables(report: Json, ranks: Json) -> Iterator[str]:
         yield enrichment(report["annotations"]["tracks"])
     yield "Soft masks, accuracy masked / inverse; without the constant mask beside them they say nothing:"
     yield controls(ranks, soft=True)
-    yield "Shape of the masks:"
+    yield wrap(
+        "Shape of the masks. *Area* is the kept share of the tokens; *shown* of the nucleotides, those that any kept token "
+        "shows to the classifier, and *written* those that files keep:"
+    )
     yield shapes(report)
 
 
@@ -226,13 +232,25 @@ def enrichment(tracks: Json) -> str:
 
 def shapes(report: Json) -> str:
     found = {"all": report["mask"]} if "mask" in report else {n: r["mask"] for n, r in report["ranks"].items()}
-    header = ["mask", "area", "median", "5-95 %", "soft area", "binarity", "variation", "segments", "median segment"]
+    header = [
+        "mask",
+        "area",
+        "median",
+        "5-95 %",
+        "shown",
+        "written",
+        "soft area",
+        "binarity",
+        "variation",
+        "segments",
+        "median segment",
+    ]
     header += ["from position", "other strand", "other frame"]
     rows = []
     for name, of in found.items():
         area, same = of["area"], of["consistency"]
         spread = f"{number(area['p5'])}-{number(area['p95'])}"
-        figures = [of["soft_area"]["mean"], of["binarity"], of["variation"]]
+        figures = [of["shown"]["mean"], of["written"]["mean"], of["soft_area"]["mean"], of["binarity"], of["variation"]]
         median = of["median_segment_nt"]
         segments = [f"{of['segments']:.1f}", "n/a" if median is None else f"{median:.0f} nt"]
         stable = [of["position"], same["reverse_complement"]["mean"], same["frame"]["mean"]]

@@ -96,8 +96,8 @@ def tables(report: Json, ranks: Json) -> Iterator[str]:
     yield f"By {next(iter(report['ranks']))}, accuracy (95 % interval):"
     yield groups(ranks)
     yield wrap(
-        "Hard masks and controls of the same area, accuracy masked / inverse; *written*: the mask as files have it, the "
-        "mean of all frames, put back on tokens:"
+        "Hard masks and controls of the same area, accuracy masked / inverse; *written*: the mask as files have it, "
+        "the mean of all frames, put back on tokens:"
     )
     yield controls(ranks, soft=False)
     if any(rank["judge"] for rank in ranks.values()):

@@ -115,7 +115,7 @@ class Track:
         self.own = slice(study.ranks.slices[ranks[0]].start, study.ranks.slices[ranks[-1]].stop)
         name = "" if study.masks[0].shape[1] == 1 else f" of {study.ranks.names[track]}"
         masks, windows = self._masks(), study.scorer.windows
-        study.watch.part(f"masks{name} and controls of {len(full)} sequences", 2 * (len(masks) + 1) * windows)
+        study.watch.part(f"masks{name} and controls of {len(full)} sequences", 2 * (len(masks) - 2) * windows)
         hard = self._both(masks[MASK])
         self.rows = self._rows(masks, hard)
         study.watch.part(f"top shares{name}", 2 * orders.passes(orders.TOP_FRACTIONS) * windows)

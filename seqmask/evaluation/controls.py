@@ -104,7 +104,7 @@ def random_tokens(rng: Generator, masks: MaskSet) -> list[Mask]:
     """As many tokens of each sequence as its mask keeps, drawn uniformly.
 
     Where tokens overlap (several frames, windows that share nucleotides), those at the same place are drawn together: a
-    mask chooses alike in all frames, and tokens drawn apart would show twice the nucleotides.
+    mask chooses alike in all frames, and tokens drawn apart would show more of the sequence.
     """
     pairs = zip(masks.kept, masks.spans, strict=True)
     return [

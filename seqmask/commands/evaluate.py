@@ -68,7 +68,7 @@ def evaluate(options: EvaluateOptions, say: Callable[[str], None], report: Repor
     if not scorer.prepared:
         raise InputError(", ".join(options.sequences), "no sequence that can be read", expected="nucleotides")
     held = [item.record for item in scorer.prepared]
-    where = f"{describe(engine.device)}, {engine.precision}; model {directory.name}"
+    where = f"{describe(engine.device, engine.precision)}; model {directory.name}"
     say(f"{where}; {len(held)} of {len(records)} sequences")
     watch.part(f"masks of {len(held)} sequences", (3 if options.labels is None else 2) * scorer.windows)
     reference = reference_of(options.labels, labelled, scorer, ranks)

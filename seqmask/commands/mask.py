@@ -130,7 +130,7 @@ def mask(options: MaskOptions, say: Callable[[str], None], report: Callable[[Tal
     tau = model.threshold if options.threshold is None else options.threshold
     ranks = model.classifier.ranks
     named = named_classes(options.target, ranks)
-    where = f"{describe(engine.device)}, {engine.precision}"
+    where = describe(engine.device, engine.precision)
     say(f"{where}, {engine.budget} tokens a batch; model {directory.name}, tau {tau:.3f}")
     target = by_rank(named, ranks)
     if target:

@@ -72,7 +72,7 @@ def profile(options: ProfileOptions, say: Callable[[str], None], report: Callabl
     column = labelled.resampled_by()
     clusters = iter(labelled.resampling(records, column, options.seed).numbers(len(records)).tolist())
     tau = model.threshold if options.threshold is None else options.threshold
-    say(f"{describe(engine.device)}, {engine.precision}; model {model.path.name}, tau {tau:.3f}; on {reference.name}")
+    say(f"{describe(engine.device, engine.precision)}; model {model.path.name}, tau {tau:.3f}; on {reference.name}")
 
     sums = Profile(len(reference), model.explainer.tracks, options.seed)
     held, tally = Aligned(), Tally()

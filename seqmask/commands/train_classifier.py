@@ -77,7 +77,7 @@ def train_classifier(options: ClassifierOptions, report: Report, say: Say) -> di
         return {}
     device, precision = first_ones(options_of(options.compute))
     options = replace(options, compute=replace(options.compute, precision=precision))  # what "auto" was is stored
-    say(f"device {describe(device)}, precision {precision}, seed {options.seed}")
+    say(f"device {describe(device, precision)}, seed {options.seed}")
     torch.manual_seed(options.seed)
 
     shortest = tokenizer.shortest if by_kmers else BpeTokenizer.shortest

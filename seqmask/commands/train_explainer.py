@@ -34,7 +34,7 @@ from seqmask.config import ExplainerOptions, to_json
 from seqmask.errors import InputError, SeqmaskError, UsageError
 from seqmask.evaluation.frontier import AREAS, FEW_AREAS, SAME_AREA, Point, Wanted, frontier, thresholds_for
 from seqmask.evaluation.scoring import Scorer
-from seqmask.inference.device import autocast, options_of
+from seqmask.inference.device import autocast, describe, options_of
 from seqmask.inference.engine import Engine
 from seqmask.models.checkpoint import (
     CLASSIFIER_FILES,
@@ -162,7 +162,7 @@ def train_explainer(options: ExplainerOptions, report: Report, say: Callable[[st
     model.network.to(device)
     operator = options.operator or model.network.operator
     check = check_operator(model.network, operator, soft=options.soft, force=options.force_operator)
-    say(f"device {device}, precision {precision}, seed {options.seed}, operator {operator}: {check.summary}")
+    say(f"device {describe(device, precision)}, seed {options.seed}, operator {operator}: {check.summary}")
     torch.manual_seed(options.seed)
     before = weights_sha256(model.network)
 

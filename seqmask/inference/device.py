@@ -17,6 +17,7 @@ from seqmask.inference.batches import CPU_CACHE, CPU_TOKENS, GPU_TOKENS
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
 
+SLOWER = 1.2  # times the seconds of fp32 from which a half precision is said to be slow
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -73,7 +74,12 @@ def resolve_precision(name: str, device: torch.device) -> str:
         return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
     if device.type != "cpu" or os.environ.get("SEQMASK_NO_BF16"):
         return "fp32"
-    return "bf16" if _product_seconds(torch.float32) > 1.2 * _product_seconds(torch.bfloat16) else "fp32"
+    return "bf16" if times_fp32("bf16") < 1 / 1.2 else "fp32"
+
+
+def times_fp32(precision: str) -> float:
+    """How long a product takes on this CPU in a half precision, in single precision 1: above 1 where it is emulated."""
+    return _product_seconds(_DTYPES[precision]) / _product_seconds(torch.float32)
 
 
 def _product_seconds(dtype: torch.dtype) -> float:
@@ -116,12 +122,16 @@ def token_budget(device: torch.device, config: Mapping[str, Any]) -> int:
     return max(min(GPU_TOKENS, free // 2 // (4 * (8 * width + 2 * inner))), 1)
 
 
-def describe(device: torch.device) -> str:
-    """`cpu (2 threads)` or the GPU's name and memory."""
+def describe(device: torch.device, precision: str) -> str:
+    """`cpu (2 threads), fp32`, or the GPU's name and memory; says where a half precision is slower than single."""
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
-        return f"{device} ({properties.name}, {properties.total_memory / 2**30:.0f} GiB)"
-    return f"cpu ({torch.get_num_threads()} threads)" if device.type == "cpu" else str(device)
+        return f"{device} ({properties.name}, {properties.total_memory / 2**30:.0f} GiB), {precision}"
+    if device.type != "cpu":
+        return f"{device}, {precision}"
+    slower = times_fp32(precision) if precision in _DTYPES else 1.0
+    note = f" (a product takes {slower:.1f} times as long as in fp32 on this CPU)"
+    return f"cpu ({torch.get_num_threads()} threads), {precision}{note if slower > SLOWER else ''}"
 
 
 def options_of(compute: Compute) -> tuple[torch.device, str]:

@@ -57,7 +57,7 @@ def test_a_gpu_number_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.usefixtures("no_touch")
 def test_cpu_never_touches_cuda() -> None:
     assert options_of(Compute(device="cpu")) == (torch.device("cpu"), "fp32")
-    assert describe(torch.device("cpu")).startswith("cpu (")
+    assert describe(torch.device("cpu"), "fp32").startswith("cpu (")
 
 
 def test_auto_takes_cuda_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,6 +99,23 @@ def test_precision() -> None:
     assert [resolve_precision(name, cpu) for name in ("fp32", "bf16", "fp16")] == ["fp32", "bf16", "fp16"]
     with pytest.raises(UsageError, match="--precision half"):
         resolve_precision("half", cpu)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "auto", "note"),
+    [(0.7, "fp32", "(a product takes 7.0 times as long as in fp32 on this CPU)"), (0.05, "bf16", "")],
+)
+def test_bf16_is_only_taken_where_it_is_faster(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, auto: str, note: str
+) -> None:
+    """A CPU without such arithmetic emulates it: who asks for bf16 there is told what it costs."""
+    monkeypatch.delenv("SEQMASK_NO_BF16", raising=False)
+    taken = {torch.float32: 0.1, torch.bfloat16: seconds}
+    monkeypatch.setattr("seqmask.inference.device._product_seconds", taken.__getitem__)
+    cpu = torch.device("cpu")
+    assert resolve_precision("auto", cpu) == auto
+    assert describe(cpu, "bf16") == f"cpu ({torch.get_num_threads()} threads), bf16{' ' if note else ''}{note}"
+    assert describe(cpu, "fp32").endswith(", fp32")
 
 
 def test_bf16_can_be_ruled_out(monkeypatch: pytest.MonkeyPatch) -> None:

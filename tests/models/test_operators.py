@@ -301,6 +301,7 @@ def test_selftest_refuses_leaks_bad_hooks_and_nan(monkeypatch):
     good = respond(network("bert"), "blend")
     for change, found in (
         ({"leak": 0.1}, "predictions still differ by 0.1"),
+        ({"by_length": 0.2}, "the length alone moves a class's probability by 0.2"),
         ({"identity": 0.1}, "a mask of ones changes the logits by 0.1"),
         ({"identity": float("nan")}, "not finite"),
         ({"curve": (*good.curve[:-1], float("nan"))}, "not finite"),
@@ -310,6 +311,19 @@ def test_selftest_refuses_leaks_bad_hooks_and_nan(monkeypatch):
         with pytest.raises(SeqmaskError, match=found):
             check_operator(network("bert"), "blend")
         assert check_operator(network("bert"), "blend", force=True) is bad
+
+
+def test_selftest_sees_what_lengths_tell():
+    """Positions of hidden tokens are read by `blend`; under `gate` nothing is left, so nothing tells the length."""
+    classifier = network("bert")
+    assert respond(classifier, "gate").by_length < 1e-6
+    small = respond(classifier, "blend").by_length
+    assert 0 < small < 0.1
+    classifier.encoder.embeddings.position_embeddings.weight[:12].mul_(100)
+    classifier.head.weight.mul_(30)
+    assert respond(classifier, "gate").by_length < 1e-6
+    with pytest.raises(SeqmaskError, match=r"the length alone .*use --operator gate"):
+        check_operator(classifier, "blend")
 
 
 def test_selftest_is_deterministic_and_curves_rise():

@@ -67,20 +67,22 @@ def test_recorded_batches_say_the_same(
     model: str, precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Sequences of one length in many batches, most of them recorded, and shorter ones that pad some; `--check` stacks
-    two passes, and the operators of the two models differ.
+    two passes.
     """
     letters = np.random.default_rng(5).choice(list("ACGT"), (96, 600))
     reads = tmp_path / "long.fasta"
     reads.write_text("".join(f">s{i}\n{''.join(row[: 600 - 6 * (i > 70) * i])}\n" for i, row in enumerate(letters)))
     monkeypatch.setattr(mask, "token_budget", lambda *_: 1600)
     made, record = [], recordings.Recorder.__call__
-    monkeypatch.setattr(recordings.Recorder, "__call__", lambda self, *a: (made.append(a), record(self, *a))[1])
+    monkeypatch.setattr(recordings.Recorder, "__call__", lambda self, *a: (record(self, *a), made.append(a))[0])
+    monkeypatch.setattr(recordings.Recordings, "drop", lambda self: pytest.fail("a recording failed or was wrong"))
     recorded = masked(model, tmp_path / "recorded", "cuda", "--precision", precision, reads=reads)
     assert {type(step).__name__ for step, _ in made} == {"Classify", "Explain", "Check"}
     monkeypatch.setattr(mask, "Recordings", lambda: None)
     launched = masked(model, tmp_path / "launched", "cuda", "--precision", precision, reads=reads)
     if precision == "fp32":
-        np.testing.assert_allclose(recorded, launched, atol=1e-5)
+        # Joined ranks (`genomes`) add floats in an order that a GPU leaves to chance
+        np.testing.assert_allclose(recorded, launched, atol=1e-4 if model == "genomes" else 1e-5)
     assert np.abs(recorded - launched).mean() < 0.005
 
 

@@ -216,23 +216,23 @@ def call(run: Callable[[], T]) -> T:
     except SeqmaskError as error:
         with contextlib.suppress(OSError):
             print(end="", flush=True)  # what was done before is told
-        raise _failed(str(error), error.exit_code) from error
+        raise failed(str(error), error.exit_code) from error
     except BrokenPipeError as error:
         _leave_stdout()  # the reader has gone (`| head`): no message
         raise typer.Exit(1) from error
     except OSError as error:
-        raise _failed(f"{error.filename or 'input or output'}: {error.strerror or error}", 1) from error
+        raise failed(f"{error.filename or 'input or output'}: {error.strerror or error}", 1) from error
     except Terminated as error:
-        raise _failed("terminated", 143) from error
+        raise failed("terminated", 143) from error
     except KeyboardInterrupt as error:
-        raise _failed("interrupted", 130) from error
+        raise failed("interrupted", 130) from error
     except (typer.Exit, typer.Abort, typer.BadParameter):
         raise
     except Exception as error:
         if _out_of_memory(error):
             found = (str(error).splitlines() or ["no more to be had"])[0]
             remedy = "try a smaller --batch-size, --device cpu, or shorter records"
-            raise _failed(f"out of memory: {found}; {remedy}", 1) from error
+            raise failed(f"out of memory: {found}; {remedy}", 1) from error
         said.exception("a bug in seqmask")
         raise
     finally:
@@ -254,7 +254,8 @@ def _leave_stdout() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())
 
 
-def _failed(message: str, code: int) -> typer.Exit:
+def failed(message: str, code: int) -> typer.Exit:
+    """What ends the run with this exit code, when its one line has been said."""
     _leave_stdout()
     print(f"seqmask: error: {message}", file=sys.stderr)
     said.error("error: %s", message)

@@ -13,6 +13,8 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from seqmask.cli.common import failed
+
 # typer says by what class a command line is wrong only as the base of this one
 WrongUsage: type[Exception] = typer.BadParameter.__mro__[1]
 
@@ -65,3 +67,7 @@ def _in_one_line() -> Iterator[None]:
         message = " ".join(found.format_message().split()).rstrip(".")
         print(f"seqmask: error: {message}; see '{path} --help'", file=sys.stderr)
         raise typer.Exit(found.exit_code) from error
+    except BrokenPipeError:
+        raise  # typer's own
+    except OSError as error:  # of the help: commands tell theirs themselves
+        raise failed(f"standard output: {error.strerror or error}", 1) from error

@@ -20,12 +20,8 @@ AGAIN = 2  # batches of a step and shape that go by before it is recorded
 MOST = 8  # recordings: each keeps its inputs and outputs
 CLOSE = 0.05  # of the outputs: what another attention may change in bfloat16 is a tenth of that
 # cuDNN's is the fastest, but is built anew for every shape: not for batches that are not recorded
-ATTENTION = [
-    SDPBackend.CUDNN_ATTENTION,
-    SDPBackend.FLASH_ATTENTION,
-    SDPBackend.EFFICIENT_ATTENTION,
-    SDPBackend.MATH,
-]
+CUDNN = SDPBackend.CUDNN_ATTENTION
+OTHERS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 
 @dataclass(slots=True)
@@ -88,7 +84,7 @@ class Recordings:
             if not _close(recording.run(batch), expected):
                 raise RuntimeError("a recording does not say what the step says")
         except RuntimeError as error:
-            log.debug("steps are not recorded: %s", error)
+            log.warning("batches are launched kernel by kernel, which is slower: %s", error)
             self.drop()
         else:
             self._known[key] = recording
@@ -125,7 +121,7 @@ class Recorder:
         capture = torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local")
         self._stream.wait_stream(usual)
         try:
-            with cast, sdpa_kernel(ATTENTION, set_priority=True):
+            with cast, sdpa_kernel(attentions(), set_priority=True):
                 with torch.cuda.stream(self._stream):
                     step(held)  # libraries take what they need for this stream
                 with torch.cuda.stream(usual), capture:  # a capture that fails would leave its own stream in use
@@ -133,6 +129,16 @@ class Recorder:
         finally:
             usual.wait_stream(self._stream)
         return Recording(held, graph.replay, found)
+
+
+def attentions() -> list[SDPBackend]:
+    """Kinds of attention for recordings, the best first.
+
+    cuDNN's only where torch itself would prefer it: versions up to 9.15 have faults at some lengths (pytorch issue
+    167101), and on GPUs that are no Hopper or first Blackwell torch does not take it of its own accord.
+    """
+    version: int = torch.backends.cudnn.version() or 0  # type: ignore[no-untyped-call]
+    return [CUDNN, *OTHERS] if version > 91500 and torch.cuda.get_device_capability()[0] in (9, 10) else OTHERS
 
 
 def _tensors(batch: Batch) -> list[Tensor]:

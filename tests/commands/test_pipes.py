@@ -121,6 +121,8 @@ def short(fasta: bytes, tmp_path_factory: pytest.TempPathFactory) -> Path:
         ('info "$H5"', "input or output"),
         ('info "$TINY" --json', "input or output"),
         ("--version", "input or output"),
+        ("--help", "standard output"),
+        ("mask --help", "standard output"),
     ],
 )
 def test_a_full_stdout_is_one_line(

@@ -8,7 +8,7 @@ import torch
 
 from seqmask.inference.batches import Batch, Found, Step
 from seqmask.inference.engine import Engine, Items
-from seqmask.inference.recordings import AGAIN, MOST, Recording, Recordings
+from seqmask.inference.recordings import AGAIN, CUDNN, MOST, OTHERS, Recording, Recordings, attentions
 from seqmask.inference.steps import Classify
 from seqmask.models.checkpoint import load_model
 
@@ -72,7 +72,7 @@ def test_what_comes_again_is_recorded_and_says_the_same() -> None:
 
 
 @pytest.mark.parametrize("says", ["the first", "more"])
-def test_a_recording_that_says_something_else_is_not_used(says: str) -> None:
+def test_a_recording_that_says_something_else_is_not_used(says: str, caplog: pytest.LogCaptureFixture) -> None:
     """One that launches nothing leaves what was there when it was made, which is right for that batch alone."""
     recorder = Recorder(says)
     recordings = Recordings(recorder)
@@ -80,6 +80,7 @@ def test_a_recording_that_says_something_else_is_not_used(says: str) -> None:
         given = batch(3, 7, seed, values=1)
         torch.testing.assert_close(recordings.run(Steps(), given)[0], Steps()(given)[0])
     assert recorder.made == 1
+    assert caplog.text.count("launched kernel by kernel, which is slower") == 1
 
 
 def test_a_recording_that_fails_takes_the_others_with_it() -> None:
@@ -98,6 +99,19 @@ def test_a_recording_that_fails_takes_the_others_with_it() -> None:
     given = batch(3, 7, 9)
     torch.testing.assert_close(recordings.run(step, given)[0], Steps()(given)[0])
     assert step.runs == 1, "and is not recorded again"
+
+
+@pytest.mark.parametrize(
+    ("version", "capability", "first"),
+    [(91900, (9, 0), CUDNN), (92000, (10, 0), CUDNN), (91002, (9, 0), OTHERS[0]), (91900, (8, 9), OTHERS[0])],
+)
+def test_cudnn_attention_is_for_where_torch_prefers_it(
+    monkeypatch: pytest.MonkeyPatch, version: int, capability: tuple[int, int], first: object
+) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: version)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    assert attentions()[0] == first
+    assert attentions()[-3:] == OTHERS
 
 
 def test_padded_batches_are_launched() -> None:

@@ -185,14 +185,17 @@ class Bert(nn.Module):
             seen = attention_mask.bool()
             # Without padding there is nothing to hide, and faster attention
             mask = None if seen.all() else seen[:, None, None].expand(-1, 1, seen.shape[1], -1)
-        states: Tensor = self.embeddings(input_ids=input_ids)
+        return Hidden(self.mix(self.embeddings(input_ids=input_ids), mask))
+
+    def mix(self, states: Tensor, mask: Tensor | None) -> Tensor:
+        """What the layers make of the embeddings' output (B, T, D); mask as attention takes it."""
         dtype = self.dtype
         lowered = dtype != torch.float32
         with torch.autocast(states.device.type, enabled=False) if lowered else contextlib.nullcontext():
             states = states.to(dtype) if lowered else states
             for layer in self.encoder.layer:  # type: ignore[union-attr]
                 states = layer(states, mask)
-        return Hidden(states)
+        return states
 
     @property
     def dtype(self) -> torch.dtype:

@@ -96,3 +96,14 @@ def gate_attention(attention: Tensor, mask: Tensor, dtype: torch.dtype) -> Tenso
     logits = torch.where(attention & (mask > 0), mask.float().clamp_min(1e-30).log(), CLOSED)
     size = mask.shape[1]
     return logits[:, None, None, :].expand(-1, 1, size, -1).to(dtype)
+
+
+def shown_only(states: Tensor, shown: Tensor) -> tuple[Tensor, Tensor]:
+    """The shown tokens of each sequence, in their order, then hidden ones where others of the batch show more.
+
+    states (B, T, D), shown (B, T) bool. Returns states (B, K, D) and which of them are shown (B, K); K is at least 1.
+    """
+    most = max(int(shown.sum(dim=1).max()), 1)
+    places = shown.byte().argsort(dim=1, descending=True, stable=True)[:, :most]
+    rows = torch.arange(len(shown), device=shown.device).unsqueeze(1)
+    return states[rows, places], shown[rows, places]

@@ -230,6 +230,33 @@ def test_gate_needs_bert(name):
         Classifier({**SHAPE, **ENCODERS[name]}, SIZES, "gate")
 
 
+@pytest.mark.parametrize("name", ["bert", "bert crossing"])
+def test_a_gate_leaves_hidden_tokens_out(name, monkeypatch):
+    """On a CPU, where all are open or closed: what layers never see changes nothing, even where nothing is shown."""
+    classifier = network(name)
+    ids, attention = some_ids(6, 24)
+    attention[2, 15:] = False
+    ids = ids.where(attention, PAD)
+    mask = (torch.rand(ids.shape, generator=torch.Generator().manual_seed(3)) < 0.3).float()
+    mask[0], mask[5, 3:] = 0, 0
+    widths = []
+    classifier.encoder.encoder.layer[0].register_forward_pre_hook(lambda _, given: widths.append(given[0].shape[1]))
+    found = classifier(ids, attention, mask, "gate")
+    most = int((mask * attention).sum(dim=1).max())
+    with torch.enable_grad():
+        trained = classifier(ids, attention, mask, "gate")
+    monkeypatch.setattr("seqmask.models.classifier._hidden_can_be_left_out", lambda _: False)
+    whole = classifier(ids, attention, mask, "gate")
+    torch.testing.assert_close(found, whole, rtol=0, atol=1e-5)
+    torch.testing.assert_close(trained, whole, rtol=0, atol=0)
+    monkeypatch.undo()
+    classifier(ids, attention, mask * 0.5, "gate")
+    everything = classifier(ids, attention, torch.ones_like(mask), "gate")
+    torch.testing.assert_close(everything, classifier(ids, attention), rtol=0, atol=1e-5)
+    assert widths == [most, 24, 24, 24, 24, 24]
+    assert most < 15
+
+
 # The self-test
 
 

@@ -129,7 +129,8 @@ def test_losses_are_those_of_one_process(what: str, one: dict[str, Any], two: di
     assert len(alone) == len(together) == 8
     assert alone[-1]["loss"] != pytest.approx(alone[0]["loss"], rel=1e-2), "weights have moved"
     for expected, found in zip(alone, together, strict=True):
-        assert found == pytest.approx(expected, rel=1e-5, abs=1e-7)
+        # Sums of another order: on CPUs without AVX-512 steps part by 1.4e-5 after three of them
+        assert found == pytest.approx(expected, rel=1e-4, abs=1e-6)
 
 
 @pytest.mark.parametrize("processes", ["one", "two"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -17,7 +18,7 @@ from seqmask.inference.batches import CPU_CACHE, CPU_TOKENS, GPU_TOKENS
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
 
-SLOWER = 1.2  # times the seconds of fp32 from which a half precision is said to be slow
+NOTABLE = 1.2  # the factor from which a half precision counts as faster or slower than fp32
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -74,9 +75,10 @@ def resolve_precision(name: str, device: torch.device) -> str:
         return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
     if device.type != "cpu" or os.environ.get("SEQMASK_NO_BF16"):
         return "fp32"
-    return "bf16" if times_fp32("bf16") < 1 / 1.2 else "fp32"
+    return "bf16" if times_fp32("bf16") < 1 / NOTABLE else "fp32"
 
 
+@functools.cache
 def times_fp32(precision: str) -> float:
     """How long a product takes on this CPU in a half precision, in single precision 1: above 1 where it is emulated."""
     return _product_seconds(_DTYPES[precision]) / _product_seconds(torch.float32)
@@ -131,7 +133,7 @@ def describe(device: torch.device, precision: str) -> str:
         return f"{device}, {precision}"
     slower = times_fp32(precision) if precision in _DTYPES else 1.0
     note = f" (a product takes {slower:.1f} times as long as in fp32 on this CPU)"
-    return f"cpu ({torch.get_num_threads()} threads), {precision}{note if slower > SLOWER else ''}"
+    return f"cpu ({torch.get_num_threads()} threads), {precision}{note if slower > NOTABLE else ''}"
 
 
 def options_of(compute: Compute) -> tuple[torch.device, str]:

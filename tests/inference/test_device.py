@@ -19,6 +19,7 @@ from seqmask.inference.device import (
     options_of,
     resolve_precision,
     set_threads,
+    times_fp32,
     token_budget,
 )
 
@@ -112,6 +113,7 @@ def test_bf16_is_only_taken_where_it_is_faster(
     monkeypatch.delenv("SEQMASK_NO_BF16", raising=False)
     taken = {torch.float32: 0.1, torch.bfloat16: seconds}
     monkeypatch.setattr("seqmask.inference.device._product_seconds", taken.__getitem__)
+    monkeypatch.setattr("seqmask.inference.device.times_fp32", times_fp32.__wrapped__)
     cpu = torch.device("cpu")
     assert resolve_precision("auto", cpu) == auto
     assert describe(cpu, "bf16") == f"cpu ({torch.get_num_threads()} threads), bf16{' ' if note else ''}{note}"

@@ -95,10 +95,7 @@ def tables(report: Json, ranks: Json) -> Iterator[str]:
     yield balanced(ranks)
     yield f"By {next(iter(report['ranks']))}, accuracy (95 % interval):"
     yield groups(ranks)
-    yield wrap(
-        "Hard masks and controls of the same area, accuracy masked / inverse; *written*: the mask as files have it, "
-        "the mean of all frames, put back on tokens:"
-    )
+    yield "Hard masks and controls of the same area, accuracy masked / inverse:"
     yield controls(ranks, soft=False)
     if any(rank["judge"] for rank in ranks.values()):
         yield wrap(
@@ -117,10 +114,7 @@ def tables(report: Json, ranks: Json) -> Iterator[str]:
         yield enrichment(report["annotations"]["tracks"])
     yield "Soft masks, accuracy masked / inverse; without the constant mask beside them they say nothing:"
     yield controls(ranks, soft=True)
-    yield wrap(
-        "Shape of the masks. *Area* is the kept share of the tokens; *shown* of the nucleotides, those that any kept "
-        "token shows to the classifier, and *written* those that files keep:"
-    )
+    yield "Shape of the masks; *area* is the kept share of the nucleotides:"
     yield shapes(report)
 
 
@@ -237,8 +231,6 @@ def shapes(report: Json) -> str:
         "area",
         "median",
         "5-95 %",
-        "shown",
-        "written",
         "soft area",
         "binarity",
         "variation",
@@ -250,7 +242,7 @@ def shapes(report: Json) -> str:
     for name, of in found.items():
         area, same = of["area"], of["consistency"]
         spread = f"{number(area['p5'])}-{number(area['p95'])}"
-        figures = [of["shown"]["mean"], of["written"]["mean"], of["soft_area"]["mean"], of["binarity"], of["variation"]]
+        figures = [of["soft_area"]["mean"], of["binarity"], of["variation"]]
         median = of["median_segment_nt"]
         segments = [f"{of['segments']:.1f}", "n/a" if median is None else f"{median:.0f} nt"]
         stable = [of["position"], same["reverse_complement"]["mean"], same["frame"]["mean"]]

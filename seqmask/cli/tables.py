@@ -326,8 +326,7 @@ def _annotations(name: str, kinds: dict[str, dict[str, Any]]) -> Table:
 def _shape(name: str, shape: dict[str, Any]) -> str:
     return (
         f"{name}: area {shape['area']['mean']:.3f} (median {shape['area']['median']:.3f}, 5-95 % "
-        f"{shape['area']['p5']:.3f}-{shape['area']['p95']:.3f}), {shape['shown']['mean']:.3f} of the nucleotides "
-        f"shown, {shape['written']['mean']:.3f} kept in files, soft area {shape['soft_area']['mean']:.3f}, "
+        f"{shape['area']['p5']:.3f}-{shape['area']['p95']:.3f}), soft area {shape['soft_area']['mean']:.3f}, "
         f"binarity {shape['binarity']:.3f}, {shape['segments']:.1f} segments a sequence, "
         f"median {_number(shape['median_segment_nt'], '.0f')} nt, "
         f"relative position explains {_number(shape['position'], '.0%')}"

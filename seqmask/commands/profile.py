@@ -79,7 +79,7 @@ def profile(options: ProfileOptions, say: Callable[[str], None], report: Callabl
     for pool in pooled(enumerate(records), model.classifier, options.overlap, options.frames or model.frames):
         explanations = explain_pool(pool, model, engine, False, tau)
         for explanation, cluster in zip(explanations, clusters, strict=False):  # a record each, in their order
-            add(explanation, cluster, reference, regions, sums, held, np.float32(tau), options.min_identity)
+            add(explanation, cluster, reference, regions, sums, held, tau, options.min_identity)
         tally.add(explanations)
         report(tally)
     if not sums.n:
@@ -124,7 +124,7 @@ def add(
     regions: list[BedInterval],
     sums: Profile,
     held: Aligned,
-    tau: np.float32,
+    tau: float,
     min_identity: float,
 ) -> None:
     """Put one sequence on the reference, if it stands there."""
@@ -132,7 +132,8 @@ def add(
     if found is None or found.identity < min_identity or found.placed < MIN_PLACED:
         return
     tracks = np.stack([explanation.track(track) for track in range(sums.tracks)])
-    sums.add(tracks, tracks >= tau, found.positions, cluster)
+    kept = np.stack([explanation.kept(tau, track) for track in range(sums.tracks)])
+    sums.add(tracks, kept, found.positions, cluster)
     held.masks.append(explanation.mask)
     held.spans.append(explanation.spans)
     held.regions.append(carried_over(regions, found.positions))

@@ -101,7 +101,9 @@ class Validation:
         explainer.eval()
         self.masks = self.scorer.masks(explainer)
         tracks = [[mask[:, track] for mask in self.masks] for track in range(explainer.tracks)]
-        points = frontier(self.scorer, self.masks, self.reference, [thresholds_for(of, areas) for of in tracks])
+        spans = self.scorer.spans()
+        thresholds = [thresholds_for(of, spans, areas) for of in tracks]
+        points = frontier(self.scorer, self.masks, self.reference, thresholds)
         return self._logged(step, [self.wanted.choose(of) for of in points], points)
 
     def centred(self, explainer: Explainer, step: int) -> list[Point]:

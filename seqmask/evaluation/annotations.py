@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqmask.evaluation.intervals import BedInterval, track_of
-from seqmask.evaluation.ranking import token_truth
 from seqmask.evaluation.resampling import ENDS, Resampling
-from seqmask.sequences.spans import Spans, spread
+from seqmask.sequences.spans import Spans, spread, under
 
 ANY = "any"  # all kinds together
 
@@ -24,12 +23,12 @@ Floats = NDArray[np.float32] | NDArray[np.float64]
 class Sums:
     """Sums over the sequences of one kind of annotation, a row each.
 
-    importance (n, 4): summed m inside, nt inside, summed m outside, nt outside. tokens (n, 4): kept and all tokens
-    inside, kept and all outside. rows (n,): which sequences.
+    importance (n, 4): summed m inside, nt inside, summed m outside, nt outside. kept (n, 4): kept and all nt inside,
+    kept and all outside. rows (n,): which sequences.
     """
 
     importance: list[list[float]] = field(default_factory=list)
-    tokens: list[list[float]] = field(default_factory=list)
+    kept: list[list[float]] = field(default_factory=list)
     rows: list[int] = field(default_factory=list)
 
 
@@ -45,28 +44,27 @@ def score_annotations(
 
     masks: (N_i,) in [0, 1], one a token. spans: (N_i, 2) nt of the tokens, which may overlap. intervals: of each
     sequence; their kinds are the names, of a name such as CDS:COX1 the part before the colon, too, and ANY. lengths: nt
-    of each sequence. threshold: tau; a token with m >= tau is kept.
+    of each sequence. threshold: tau; nucleotides under tokens with m >= tau are kept.
 
-    For each kind, sequences by sequences that hold it and something else, pooled over nucleotides (or tokens): `inside`
-    and `outside` (mean m), their `ratio`, `kept_inside` and `kept_outside` (share of the tokens kept), `kept_ratio`,
-    each with its 95 % bootstrap `interval` over sequences; `sequences`, `nucleotides` inside, and `whole`: sequences
-    that lie inside from end to end, which have no rest to compare with and are left out.
+    For each kind, sequences by sequences that hold it and something else, pooled over nucleotides: `inside` and
+    `outside` (mean m), their `ratio`, `kept_inside` and `kept_outside` (share that is kept), `kept_ratio`, each with
+    its 95 % bootstrap `interval` over sequences; `sequences`, `nucleotides` inside, and `whole`: sequences that lie
+    inside from end to end, which have no rest to compare with and are left out.
     """
     sums: dict[str, Sums] = defaultdict(Sums)
     whole: dict[str, int] = defaultdict(int)
     for i, (mask, places, items, length) in enumerate(zip(masks, spans, intervals, lengths, strict=True)):
         track = spread(mask.astype(np.float32), places, length)
         covered = ~np.isnan(track)
-        kept = mask >= np.float32(threshold)
+        kept = under(mask >= np.float32(threshold), places, length)
         for kind, of_kind in by_kind(items).items():
             inside = track_of(of_kind, length)
-            tokens = token_truth(inside, places)
             if inside[covered].all() or not inside.any():
                 whole[kind] += bool(inside.any())
                 continue
             sums[kind].rows.append(i)
             sums[kind].importance.append(_split(track[covered].astype(np.float64), inside[covered]))
-            sums[kind].tokens.append(_split(kept.astype(np.float64), tokens))
+            sums[kind].kept.append(_split(kept[covered].astype(np.float64), inside[covered]))
     return {
         kind: {**figures(sums[kind], by), "whole": whole[kind]} if kind in sums else {"sequences": 0, "whole": count}
         for kind, count in [(kind, whole[kind]) for kind in sorted({*sums, *whole})]
@@ -85,13 +83,13 @@ def by_kind(intervals: Sequence[BedInterval]) -> dict[str, list[BedInterval]]:
 
 def figures(sums: Sums, by: Resampling) -> dict[str, Any]:
     """The figures of one kind with intervals, from the sums of its sequences."""
-    importance, tokens = np.array(sums.importance), np.array(sums.tokens)
+    importance, kept = np.array(sums.importance), np.array(sums.kept)
     by = by.of(np.array(sums.rows))
     lone = by.too_few(len(importance))
     result: dict[str, Any] = {"sequences": len(importance), "nucleotides": int(importance[:, 1].sum())}
     for names, table in (
         (("inside", "outside", "ratio"), importance),
-        (("kept_inside", "kept_outside", "kept_ratio"), tokens),
+        (("kept_inside", "kept_outside", "kept_ratio"), kept),
     ):
         values = _ratios(table.sum(axis=0))
         drawn = _ratios(by.drawn(by.pooled(table)))

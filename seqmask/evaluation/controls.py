@@ -1,7 +1,9 @@
 """Masks that know nothing of the classifier, to set beside an Explainer's: what any mask of that size would do.
 
-Masks of n sequences are ragged: lists of (T_i,) arrays. A control returns float32 arrays, 1 = kept, like the masks it
-stands beside. "Same area" means exactly the same number of kept tokens in every sequence.
+Masks of n sequences are ragged: lists of arrays. A control of the same area is a hard mask of nucleotides, and in every
+sequence it keeps exactly as much as the mask that it stands beside: as many tokens where tokens do not overlap, as many
+nucleotides where they do (several frames, windows that share nucleotides). Those are its *places*. References are masks
+of tokens, 1 = kept.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 
 from seqmask.errors import UsageError
 from seqmask.evaluation.metrics import area
-from seqmask.sequences.spans import Spans, apart, average, lengths, runs, spread
+from seqmask.sequences.spans import Spans, apart, lengths, runs, spread, under
 
 Floats = NDArray[np.float32] | NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -28,8 +30,8 @@ WINDOW = 50  # nt around a token's middle that the heuristics look at
 class MaskSet:
     """Masks of n sequences, special tokens left out, every T_i at least 1.
 
-    soft: (T_i,) float32 in [0, 1]. kept: (T_i,) bool, the hard masks. spans: (T_i, 2) int32 nt of the sequence,
-    0-based half-open, no span empty. sequences: n strings, in which case and U do not matter.
+    soft: (T_i,) float32 in [0, 1]. kept: (T_i,) bool, the tokens whose nucleotides are kept. spans: (T_i, 2) int32 nt
+    of the sequence, 0-based half-open, no span empty. sequences: n strings, in which case and U do not matter.
     """
 
     soft: Sequence[Mask]
@@ -44,17 +46,26 @@ class MaskSet:
         if 0 in sizes[0]:
             raise ValueError(f"sequence {sizes[0].index(0)} (counted from 0) has no tokens")
 
+    @property
+    def hard(self) -> list[Bools]:
+        """The hard masks (L_i,) of nucleotides, up to the end of the last token: those under kept tokens."""
+        return [under(kept, spans, _end(spans)) for kept, spans in zip(self.kept, self.spans, strict=True)]
 
-Control = Callable[[Generator, MaskSet], list[Mask]]
+
+Control = Callable[[Generator, MaskSet], list[Bools]]
+Reference = Callable[[Generator, MaskSet], list[Mask]]
 
 
 # Choosing tokens by score
 
 
-def top_k(scores: Floats, k: int, rng: Generator) -> Bools:
-    """The k top-scored tokens, ties broken at random. scores (T,) finite, 0 <= k <= T; returns (T,) bool."""
+def top_k(scores: Floats, k: int, rng: Generator | None = None) -> Bools:
+    """The k top-scored ones, ties broken at random, without `rng` in their order. scores (T,) finite, 0 <= k <= T;
+    returns (T,) bool.
+    """
     kept = np.zeros(scores.size, dtype=np.bool_)
-    kept[_falling(scores, rng)[:k]] = True
+    order = np.argsort(-scores, kind="stable") if rng is None else _falling(scores, rng)
+    kept[order[:k]] = True
     return kept
 
 
@@ -100,42 +111,35 @@ def place_blocks(sizes: NDArray[np.integer], total: int, rng: Generator) -> NDAr
 # Same area
 
 
-def random_tokens(rng: Generator, masks: MaskSet) -> list[Mask]:
-    """As many tokens of each sequence as its mask keeps, drawn uniformly.
-
-    Where tokens overlap (several frames, windows that share nucleotides), those at the same place are drawn together: a
-    mask chooses alike in all frames, and tokens drawn apart would show more of the sequence.
+def random_tokens(rng: Generator, masks: MaskSet) -> list[Bools]:
+    """As many places of each sequence as its mask keeps, drawn uniformly; nucleotides in stretches as long as a token,
+    the last one cut.
     """
-    pairs = zip(masks.kept, masks.spans, strict=True)
-    return [
-        rng.permutation(kept).astype(np.float32) if apart(spans) else _keep_as_many(_places(spans, rng), kept, rng)
-        for kept, spans in pairs
-    ]
 
-
-def shuffled(rng: Generator, masks: MaskSet) -> list[Mask]:
-    """The runs of kept tokens of each sequence in random order at random places: the same multiset of run lengths.
-
-    Where tokens overlap they are runs of nucleotides, and the tokens that hold most of them are kept. (A plain
-    permutation of a hard mask would be `random_tokens` again, and would not have the mask's runs.)
-    """
-    found = []
-    for kept, spans in zip(masks.kept, masks.spans, strict=True):
+    def drawn(kept: Bools, spans: Spans) -> Bools:
         if apart(spans):
-            found.append(_move_runs(kept, rng))
-            continue
-        track = spread(kept.astype(np.float32), spans, int(spans[:, 1].max())) >= 0.5  # not NaN, which no token covers
-        found.append(_keep_as_many(average(_move_runs(track, rng), spans), kept, rng))
-    return found
+            return rng.permutation(kept)
+        stretches = np.arange(kept.size) // max(int(np.median(lengths(spans))), 1)
+        return top_k(rng.random(int(stretches[-1]) + 1)[stretches], int(kept.sum()))
+
+    return _on_places(masks, drawn)
 
 
-def shifted(rng: Generator, masks: MaskSet) -> list[Mask]:
-    """Each mask rotated by a random number of tokens from 1 to T - 1; unchanged where T = 1."""
-    return [np.roll(kept, rng.integers(1, max(kept.size, 2))).astype(np.float32) for kept in masks.kept]
+def shuffled(rng: Generator, masks: MaskSet) -> list[Bools]:
+    """The runs of kept places of each sequence in random order at random places: the same multiset of run lengths.
+
+    (A plain permutation of a hard mask would be `random_tokens` again, and would not have the mask's runs.)
+    """
+    return _on_places(masks, lambda kept, spans: _move_runs(kept, rng))
 
 
-def other_sequence(rng: Generator, masks: MaskSet) -> list[Mask]:
-    """Another sequence's soft mask, stretched to this length; its top tokens, as many as this sequence keeps.
+def shifted(rng: Generator, masks: MaskSet) -> list[Bools]:
+    """Each mask rotated by a random number of places, from 1 to all but one; unchanged where there is one."""
+    return _on_places(masks, lambda kept, spans: np.roll(kept, rng.integers(1, max(kept.size, 2))))
+
+
+def other_sequence(rng: Generator, masks: MaskSet) -> list[Bools]:
+    """Another sequence's soft mask, stretched to this length; its top places, as many as this sequence keeps.
 
     A mask does as well here when it knows positions only. UsageError for fewer than two sequences.
     """
@@ -144,18 +148,25 @@ def other_sequence(rng: Generator, masks: MaskSet) -> list[Mask]:
         raise UsageError("the control 'other sequence' needs at least two sequences; give more sequences")
     ring = rng.permutation(n)
     # The neighbour on a ring is never the sequence itself.
-    donors = np.roll(ring, 1)[np.argsort(ring)].tolist()
-    pairs = zip(masks.kept, donors, strict=True)
-    return [_keep_as_many(_stretch(masks.soft[donor], kept.size), kept, rng) for kept, donor in pairs]
+    donors = iter(np.roll(ring, 1)[np.argsort(ring)].tolist())
+
+    def stretched(kept: Bools, spans: Spans) -> Bools:
+        donor = next(donors)
+        soft, given = masks.soft[donor], masks.spans[donor]
+        if not apart(given):
+            soft = np.nan_to_num(spread(soft, given, _end(given)))
+        return top_k(_stretch(soft, kept.size), int(kept.sum()), rng)
+
+    return _on_places(masks, stretched)
 
 
-def complexity(rng: Generator, masks: MaskSet) -> list[Mask]:
-    """The tokens with the most diverse surroundings: entropy of the dinucleotides within WINDOW nt of their middle."""
+def complexity(rng: Generator, masks: MaskSet) -> list[Bools]:
+    """The places with the most diverse surroundings: entropy of the dinucleotides within WINDOW nt of their middle."""
     return _by_surroundings(rng, masks, dinucleotide_entropy)
 
 
-def gc(rng: Generator, masks: MaskSet) -> list[Mask]:
-    """The tokens with the highest share of G and C within WINDOW nt of their middle."""
+def gc(rng: Generator, masks: MaskSet) -> list[Bools]:
+    """The places with the highest share of G and C within WINDOW nt of their middle."""
     return _by_surroundings(rng, masks, gc_content)
 
 
@@ -186,8 +197,7 @@ SAME_AREA: dict[str, Control] = {
     "complexity": complexity,
     "gc": gc,
 }
-REFERENCES: dict[str, Control] = {"all_ones": all_ones, "all_zeros": all_zeros, "constant": constant}
-CONTROLS: dict[str, Control] = SAME_AREA | REFERENCES
+REFERENCES: dict[str, Reference] = {"all_ones": all_ones, "all_zeros": all_zeros, "constant": constant}
 
 
 # What the heuristics look at
@@ -238,23 +248,26 @@ def _window_counts(
 
 def _by_surroundings(
     rng: Generator, masks: MaskSet, score: Callable[[str, NDArray[np.int64]], NDArray[np.float64]]
-) -> list[Mask]:
-    result = []
-    for kept, spans, sequence in zip(masks.kept, masks.spans, masks.sequences, strict=True):
-        middles = spans.astype(np.int64).sum(axis=1) // 2
-        result.append(_keep_as_many(score(sequence, middles), kept, rng))
-    return result
+) -> list[Bools]:
+    sequences = iter(masks.sequences)
+
+    def top(kept: Bools, spans: Spans) -> Bools:
+        middles = spans.astype(np.int64).sum(axis=1) // 2 if apart(spans) else np.arange(kept.size)
+        return top_k(score(next(sequences), middles), int(kept.sum()), rng)
+
+    return _on_places(masks, top)
 
 
-def _keep_as_many(scores: Floats, kept: Bools, rng: Generator) -> Mask:
-    return top_k(scores, int(kept.sum()), rng).astype(np.float32)
+def _on_places(masks: MaskSet, make: Callable[[Bools, Spans], Bools]) -> list[Bools]:
+    """What `make` gives of each sequence's kept places (P,) and its tokens' spans, as a hard mask of nucleotides."""
+    found = []
+    for kept, spans, hard in zip(masks.kept, masks.spans, masks.hard, strict=True):
+        found.append(under(make(kept, spans), spans, hard.size) if apart(spans) else make(hard, spans))
+    return found
 
 
-def _places(spans: Spans, rng: Generator) -> NDArray[np.float64]:
-    """A random score a token (T,), the same for tokens whose middles share a stretch as long as the usual token."""
-    stretches = spans.astype(np.int64).sum(axis=1) // 2 // max(int(np.median(lengths(spans))), 1)
-    scores: NDArray[np.float64] = rng.random(int(stretches.max()) + 1)[stretches]
-    return scores
+def _end(spans: Spans) -> int:
+    return int(spans[:, 1].max())
 
 
 def _falling(scores: Floats, rng: Generator) -> NDArray[np.int64]:
@@ -269,9 +282,9 @@ def _stretch(soft: Mask, length: int) -> NDArray[np.float64]:
     return np.interp(wanted, given, soft)
 
 
-def _move_runs(kept: Bools, rng: Generator) -> Mask:
+def _move_runs(kept: Bools, rng: Generator) -> Bools:
     sizes = rng.permutation(lengths(runs(kept)))
-    moved = np.zeros(kept.size, dtype=np.float32)
+    moved = np.zeros(kept.size, dtype=np.bool_)
     for start, size in zip(place_blocks(sizes, kept.size, rng), sizes, strict=True):
-        moved[start : start + size] = 1.0
+        moved[start : start + size] = True
     return moved

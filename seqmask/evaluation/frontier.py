@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqmask.evaluation.metrics import majority_rate
-from seqmask.evaluation.scoring import Scorer, TokenMasks
-from seqmask.sequences.spans import lengths
+from seqmask.evaluation.scoring import Scorer, hard_masks, on_tokens
+from seqmask.sequences.spans import Spans, highest
 
 AREAS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)
 FEW_AREAS = (0.05, 0.1, 0.2, 0.3, 0.4)
@@ -23,10 +23,11 @@ SAME_AREA = 0.01
 class Point:
     """One threshold of one track: the area it keeps, and what hard-masked and inverse-masked sequences are called.
 
-    area: share of the nucleotides. ranks: those that the track is for. kept, removed, chance, one value each: share of
-    the sequences whose reference class (the true one, or the classifier's own) is predicted with the kept tokens, and
-    without them, and the majority rate; all divided by that share on the full sequence. Where that is 0, at a rank
-    without any reference or one that the classifier can not do, there is nothing to keep: 1, 1 and nan.
+    area: share of the nucleotides, those under kept tokens. ranks: those that the track is for. kept, removed, chance,
+    one value each: share of the sequences whose reference class (the true one, or the classifier's own) is predicted
+    from these nucleotides, and from the others, and the majority rate; all divided by that share on the full sequence.
+    Where that is 0, at a rank without any reference or one that the classifier can not do, there is nothing to keep: 1,
+    1 and nan.
     """
 
     threshold: float
@@ -48,9 +49,16 @@ class Point:
         return float(np.mean(self.kept) - np.mean(self.removed)) - self.area
 
 
-def thresholds_for(track: Sequence[NDArray[np.float32]], areas: Sequence[float] = AREAS) -> list[float]:
-    """Thresholds at which about these shares of all tokens have m >= tau, largest first. track: (N,) a record."""
-    values = np.sort(np.concatenate(track))[::-1]
+def thresholds_for(
+    track: Sequence[NDArray[np.float32]], spans: Sequence[Spans], areas: Sequence[float] = AREAS
+) -> list[float]:
+    """Thresholds at which tokens with m >= tau cover about these shares of all nucleotides, largest first.
+
+    track: (N,) a record, on spans (N, 2).
+    """
+    pairs = zip(track, spans, strict=True)
+    values = np.concatenate([highest(mask, of_record, int(of_record[:, 1].max())) for mask, of_record in pairs])
+    values = np.sort(values[~np.isnan(values)])[::-1]
     chosen = [float(values[min(max(round(share * len(values)) - 1, 0), len(values) - 1)]) for share in areas]
     return sorted(set(chosen), reverse=True)
 
@@ -68,21 +76,23 @@ def frontier(
     full = _shares(scorer.classes(scorer.logits()), reference)
     told = (full > 0) & (np.array(scorer.model.ranks.sizes) > 1)  # of a single class nothing is kept or removed
     chance = np.array([majority_rate(column) for column in reference.T])
-    nucleotides = np.concatenate([lengths(spans) for spans in scorer.spans()])
+    spans = scorer.spans()
+    covered = np.concatenate(hard_masks([np.ones(len(of), np.float32) for of in spans], spans, 0))
     tracks = masks[0].shape[1]
     found = []
     for track, of_track in enumerate(thresholds):
         ranks = tuple(range(reference.shape[1])) if tracks == 1 else (track,)
         points = []
         for threshold in of_track:
-            hard: TokenMasks = [(mask[:, track] >= np.float32(threshold)).astype(np.float32) for mask in masks]
-            kept = _shares(scorer.classes(scorer.logits(hard)), reference)
-            removed = _shares(scorer.classes(scorer.logits([1 - mask for mask in hard])), reference)
+            hard = hard_masks([mask[:, track] for mask in masks], spans, threshold)
+            shown, left = on_tokens(hard, spans)
+            kept = _shares(scorer.classes(scorer.logits(shown)), reference)
+            removed = _shares(scorer.classes(scorer.logits(left)), reference)
             relative = [
                 tuple(np.where(told, shares / np.maximum(full, 1e-9), otherwise)[list(ranks)].tolist())
                 for shares, otherwise in ((kept, 1.0), (removed, 1.0), (chance, np.nan))
             ]
-            area = float(np.average(np.concatenate(hard), weights=nucleotides))
+            area = float(np.mean(np.concatenate(hard)[covered]))
             points.append(Point(threshold, area, ranks, *relative))
         found.append(points)
     return found

@@ -6,6 +6,7 @@ et al. 2021, "Have We Learned to Explain?"). A judge that never saw this Explain
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,11 @@ from numpy.typing import NDArray
 
 from seqmask.errors import InputError, UsageError
 from seqmask.evaluation import metrics
-from seqmask.evaluation.metrics import area
 from seqmask.evaluation.resampling import Resampling, estimate
-from seqmask.evaluation.scoring import Scorer, TokenMasks
+from seqmask.evaluation.scoring import HardMasks, Scorer, on_tokens
 from seqmask.labels.ranks import UNKNOWN, Ranks
 from seqmask.models.checkpoint import ClassifierModel
-from seqmask.sequences.spans import Spans, average, lengths, spread
+from seqmask.sequences.spans import Spans, average, highest, under
 
 VIEWS = ("full", "masked", "inverse")
 
@@ -57,16 +57,18 @@ class Judge:
     scorer: Scorer
 
     def report(
-        self, ours: dict[str, NDArray[np.float32]], hard: TokenMasks, spans: list[Spans], ranks: Ranks
+        self, ours: dict[str, NDArray[np.float32]], hard: HardMasks, spans: Sequence[Spans], ranks: Ranks
     ) -> Verdicts:
         """Let the judge read whole, hard-masked and inverse hard-masked sequences.
 
-        ours: the classifier's logits (n, C) in each of VIEWS. hard: its hard masks, (N,) of 0 and 1; spans (N, 2) of
-        its tokens.
+        ours: the classifier's logits (n, C) in each of VIEWS. hard: its hard masks (L,) of nucleotides; spans (N, 2)
+        of its tokens.
         """
         rows = self.scorer.rows.tolist()
-        kept = [carried(hard[row], spans[row], theirs) for row, theirs in zip(rows, self.scorer.spans(), strict=True)]
-        masks = {"full": None, "masked": kept, "inverse": [np.float32(1) - part for part in kept]}
+        pairs = list(zip(rows, self.scorer.spans(), strict=True))
+        kept = [hard[row] if np.array_equal(spans[row], of) else carried(hard[row], of) for row, of in pairs]
+        shown, left = on_tokens(kept, [of for _, of in pairs])
+        masks = {"full": None, "masked": shown, "inverse": left}
         judged = {view: self.scorer.classes(self.scorer.logits(masks[view])) for view in VIEWS}
         own = {view: np.stack([ours[view][rows][:, c].argmax(axis=1) for c in ranks.slices], axis=1) for view in VIEWS}
         return Verdicts(np.array(rows, dtype=np.int64), own, judged, self.scorer.model.ranks, ranks)
@@ -115,22 +117,21 @@ def common(theirs: tuple[str, ...], ours: tuple[str, ...]) -> NDArray[np.int64]:
     return np.array([number.get(name, UNKNOWN) for name in theirs], dtype=np.int64)
 
 
-def carried(hard: NDArray[np.float32], spans: Spans, theirs: Spans) -> NDArray[np.float32]:
-    """A hard mask on other tokens: those that hold most of what is kept, so many that the kept share of the nucleotides
-    is about the same. On the same tokens it stays as it is.
+def carried(track: NDArray[np.bool_], theirs: Spans) -> NDArray[np.bool_]:
+    """A hard mask for other tokens: the nucleotides under those that hold most of what is kept, so many tokens that as
+    much of the sequence is kept.
 
-    hard (N,) of 0 and 1 on spans (N, 2); theirs (M, 2). A nucleotide under several tokens counts by the share of them
-    that is kept; one that no token covers was never read and counts as hidden. Of tokens that hold as much the first
-    are kept. Returns (M,) of 0 and 1.
+    track (L,), theirs (M, 2). Long tokens may lie in no run of kept nucleotides, and would show nothing. Nucleotides
+    that no token covers count as hidden; of tokens that hold as much the first are kept. Returns (K,), K the end of the
+    last token.
     """
-    if np.array_equal(spans, theirs):
-        return hard
-    length = int(max(spans[:, 1].max(), theirs[:, 1].max()))
-    held = average(np.nan_to_num(spread(hard, spans, length)), theirs)
-    order = np.argsort(-held, kind="stable")
-    # The kept share of their nucleotides after each of them, none first
-    shares = np.append(0, np.cumsum(lengths(theirs)[order])) / lengths(theirs).sum()
-    count = np.abs(shares - area(hard, spans)).argmin()
-    found = np.zeros(len(theirs), dtype=np.float32)
-    found[order[:count]] = 1
-    return found
+    length = int(theirs[:, 1].max())
+    whole = np.zeros(max(length, track.size), dtype=np.float32)
+    whole[: track.size] = track
+    order = np.argsort(-average(whole, theirs), kind="stable")
+    place = np.empty(len(theirs), dtype=np.float32)
+    place[order] = np.arange(len(theirs))
+    first = -highest(-place, theirs, length)  # the first token, in that order, that shows each nucleotide
+    shown = np.append(0, np.cumsum(np.bincount(first[~np.isnan(first)].astype(np.int64), minlength=len(theirs))))
+    count = np.abs(shown - track.sum()).argmin()
+    return under(place < count, theirs, length)

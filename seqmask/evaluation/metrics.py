@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqmask.labels.ranks import UNKNOWN
-from seqmask.sequences.spans import Spans, lengths, runs, spread
+from seqmask.sequences.spans import Spans, lengths, runs, under
 
 Floats = NDArray[np.float32] | NDArray[np.float64]
 Classes = NDArray[np.int64] | NDArray[np.int32]
@@ -193,14 +193,9 @@ def variation(mask: Floats, spans: Spans) -> float:
 def segment_lengths(kept: NDArray[np.bool_], spans: Spans) -> NDArray[np.int64]:
     """Nucleotides in each maximal run of kept nucleotides (k,) int64; k is the number of segments of the sequence.
 
-    kept (T,) bool, spans (T, 2) nt. A nucleotide under several tokens is kept where at least half of them are; one
-    that no token covers is not.
+    kept (T,) bool, spans (T, 2) nt. A nucleotide is kept where any kept token covers it.
     """
-    if kept.size == 0:
-        return np.zeros(0, dtype=np.int64)
-    track = spread(kept.astype(np.float32), spans, int(spans[:, 1].max()))
-    # NaN (no token) compares as False, which is what is wanted.
-    return lengths(runs(track >= 0.5)).astype(np.int64)
+    return lengths(runs(under(kept, spans, int(spans[:, 1].max(initial=0))))).astype(np.int64)
 
 
 def _mean(values: NDArray[np.float64]) -> float:

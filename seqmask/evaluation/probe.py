@@ -18,7 +18,7 @@ from seqmask.evaluation.ranking import mean_ranks
 from seqmask.evaluation.resampling import Resampling, estimate
 from seqmask.evaluation.shape import profile
 from seqmask.labels.ranks import UNKNOWN
-from seqmask.sequences.spans import Spans, lengths, runs, spread
+from seqmask.sequences.spans import Spans, lengths, runs, under
 
 TOP = 0.2  # of a sequence's nucleotides: what an order, which has no threshold, is said to keep
 FOLDS = 5
@@ -121,7 +121,7 @@ def features(soft: NDArray[np.float32], kept: NDArray[np.bool_], spans: Spans) -
     """
     hard = kept.astype(np.float32)
     length = int(spans[:, 1].max())
-    track = spread(hard, spans, length) >= 0.5
+    track = under(kept, spans, length)
     order = np.argsort(spans[:, 0], kind="stable")
     parts = [
         profile(soft, spans, PARTS),

@@ -91,10 +91,9 @@ def decoy_hit_rate(scores: Floats, truth: Bools, decoy: Bools) -> float:
     return float(_chance_of_top(scores, positives)[decoy].sum() / positives) if positives else np.nan
 
 
-def intersection_over_union(scores: Floats, truth: Bools, threshold: float = 0.5) -> float:
-    """|kept and true| / |kept or true| with kept = scores >= threshold (Jaccard 1912). NaN for an empty truth."""
-    _same_shape(scores, truth)
-    kept = scores >= threshold
+def intersection_over_union(kept: Bools, truth: Bools) -> float:
+    """|kept and true| / |kept or true| (Jaccard 1912), both (n,). NaN for an empty truth."""
+    _same_shape(kept, truth)
     return float((kept & truth).sum() / (kept | truth).sum()) if truth.any() else np.nan
 
 

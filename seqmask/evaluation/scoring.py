@@ -25,9 +25,12 @@ from seqmask.models.checkpoint import ClassifierModel
 from seqmask.models.explainer import Explainer
 from seqmask.sequences.explanations import Status
 from seqmask.sequences.records import Record
+from seqmask.sequences.spans import Spans, sides, under
 
 TokenMasks = list[NDArray[np.float32]]
 """One (N,) float32 array a record: the mask of its tokens, windows end to end, 1 = kept."""
+HardMasks = list[NDArray[np.bool_]]
+"""One (L,) bool array a record: whether each nucleotide is kept, up to the end of its last token."""
 
 
 @dataclass(slots=True)
@@ -125,6 +128,18 @@ class Scorer:
     def _cut(self, row: int, mask: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         sizes = [len(window.tokens) for window in self.prepared[row].windows]
         return np.split(mask, np.cumsum(sizes)[:-1])
+
+
+def hard_masks(soft: Iterable[NDArray[np.float32]], spans: Iterable[Spans], tau: float) -> HardMasks:
+    """The nucleotides under tokens with m >= tau, as files have them, of each record: soft (N,) on spans (N, 2)."""
+    pairs = zip(soft, spans, strict=True)
+    return [under(mask >= np.float32(tau), of_record, int(of_record[:, 1].max())) for mask, of_record in pairs]
+
+
+def on_tokens(hard: Iterable[NDArray[np.bool_]], spans: Iterable[Spans]) -> tuple[TokenMasks, TokenMasks]:
+    """What the classifier is given under hard masks: tokens wholly in the kept nucleotides; those wholly outside."""
+    both = [sides(track, of_record) for track, of_record in zip(hard, spans, strict=True)]
+    return [shown.astype(np.float32) for shown, _ in both], [left.astype(np.float32) for _, left in both]
 
 
 def classifier_report(

@@ -11,18 +11,15 @@ from numpy.typing import NDArray
 from seqmask.evaluation import metrics
 from seqmask.evaluation.controls import MaskSet
 from seqmask.evaluation.resampling import Resampling, bootstrap_interval, estimate
-from seqmask.sequences.spans import Spans, average, spread
+from seqmask.sequences.spans import Spans, average, spread, under
 
 POSITIONS = 50  # equal parts of a sequence
 FLAT = 1e-6  # a course that varies less is rounding, not shape
 
 
-def mask_shape(held: MaskSet, tau: float, by: Resampling) -> dict[str, Any]:
-    """Area of the hard and the soft masks, nucleotides that these show and that files keep, binarity, variation,
-    segments, and the share that position explains.
-
-    Where tokens overlap (several frames) a nucleotide is shown by any kept token over it: more of them than `area`
-    says, and others than files keep, where it takes a mean importance of tau.
+def mask_shape(held: MaskSet, by: Resampling) -> dict[str, Any]:
+    """Area of the hard masks (kept share of the nucleotides that tokens cover) and of the soft ones (mean m), binarity,
+    variation, segments, and the share that position explains.
     """
     pairs = list(zip(held.kept, held.spans, strict=True))
     soft = list(zip(held.soft, held.spans, strict=True))
@@ -40,11 +37,7 @@ def mask_shape(held: MaskSet, tau: float, by: Resampling) -> dict[str, Any]:
     }
     found = {name: estimate(values, by) for name, values in means.items()}
     return {
-        "area": _spread([metrics.area(kept.astype(np.float32), spans) for kept, spans in pairs], by),
-        "shown": _spread(
-            [_share(spread(kept.astype(np.float32), spans, _end(spans)) > 0, spans) for kept, spans in pairs], by
-        ),
-        "written": _spread([_share(kept_nt(mask, spans, tau), spans) for mask, spans in soft], by),
+        "area": _spread([_area(kept, spans) for kept, spans in pairs], by),
         "soft_area": _spread([metrics.area(mask, spans) for mask, spans in soft], by),
         **{name: part["mean"] for name, part in found.items()},
         "median_segment_nt": float(np.median(lengths_nt)) if len(lengths_nt) else np.nan,
@@ -52,29 +45,9 @@ def mask_shape(held: MaskSet, tau: float, by: Resampling) -> dict[str, Any]:
     }
 
 
-def as_written(held: MaskSet, tau: float) -> list[NDArray[np.float32]]:
-    """Hard masks (T,) of tokens as files have them: a token is kept where at least half of its nucleotides are."""
-    pairs = zip(held.soft, held.spans, strict=True)
-    return [
-        (average(kept_nt(mask, spans, tau).astype(np.float32), spans) >= 0.5).astype(np.float32)
-        for mask, spans in pairs
-    ]
-
-
-def kept_nt(mask: NDArray[np.float32], spans: Spans, tau: float) -> NDArray[np.bool_]:
-    """Nucleotides (L,) that files keep: those of a mean importance of at least tau; mask (T,) on spans (T, 2)."""
-    kept: NDArray[np.bool_] = spread(mask, spans, _end(spans)) >= np.float32(tau)
-    return kept
-
-
-def _end(spans: Spans) -> int:
-    return int(spans[:, 1].max())
-
-
-def _share(track: NDArray[np.bool_], spans: Spans) -> float:
-    """Share of the nucleotides that any token covers which are True in (L,)."""
-    covered = ~np.isnan(spread(np.ones(len(spans), dtype=np.float32), spans, _end(spans)))
-    return float(track[covered].mean())
+def _area(kept: NDArray[np.bool_], spans: Spans) -> float:
+    end = int(spans[:, 1].max())
+    return float(under(kept, spans, end).sum() / under(np.ones_like(kept), spans, end).sum())
 
 
 def _spread(values: Sequence[float], by: Resampling) -> dict[str, Any]:

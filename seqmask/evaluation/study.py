@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,16 +17,18 @@ from seqmask.evaluation.leakage import VIEWS, Judge, Verdicts
 from seqmask.evaluation.orders import AtFractions
 from seqmask.evaluation.probe import probe
 from seqmask.evaluation.resampling import Resampling
-from seqmask.evaluation.scoring import Scorer, TokenMasks
-from seqmask.evaluation.shape import as_written, mask_shape
+from seqmask.evaluation.scoring import Scorer, TokenMasks, on_tokens
+from seqmask.evaluation.shape import mask_shape
 from seqmask.labels.ranks import Ranks
 from seqmask.models.explainer import Explainer
 from seqmask.progress import Watch
 
-MASK, WRITTEN, RANDOM = "seqmask", "seqmask (written)", "random"
+MASK, RANDOM = "seqmask", "random"
 Logits = NDArray[np.float32]
 Both = tuple[Logits, Logits]
 """Logits (n, C) with a mask and with its inverse."""
+Pair = tuple[TokenMasks, TokenMasks]
+"""A mask on tokens and its inverse."""
 
 
 @dataclass(slots=True)
@@ -79,7 +81,7 @@ class Study:
             for r in ranks:
                 result["ranks"][self.ranks.ranks[r].name] = found.rank(r)
             del found  # its logits are most of the memory, and the next track has as many
-            shape = {**mask_shape(held, self.tau, self.by), "consistency": of_track}
+            shape = {**mask_shape(held, self.by), "consistency": of_track}
             # A shared mask is described once; masks of their own stand with their ranks
             (result if len(stable) == 1 else result["ranks"][self.ranks.names[track]])["mask"] = shape
         return result
@@ -133,26 +135,26 @@ class Track:
         self.removals = removals(sampled, [held.soft[i] for i in few], rng)
         self.verdicts = self._judged(hard)
 
-    def _masks(self) -> dict[str, TokenMasks]:
+    def _masks(self) -> dict[str, Pair]:
         """The Explainer's and every control, by name."""
-        held = self.held
-        hard: TokenMasks = [kept.astype(np.float32) for kept in held.kept]
-        masks = {MASK: hard, WRITTEN: as_written(held, self.study.tau), f"{MASK} (soft)": list(held.soft)}
-        for number, (name, control) in enumerate({**SAME_AREA, **REFERENCES}.items()):
-            if name == "other_sequence" and len(held.soft) < 2:
-                continue
+        held, seed = self.held, self.study.by.seed
+        masks = {MASK: on_tokens(held.hard, held.spans), f"{MASK} (soft)": _with_inverse(held.soft)}
+        for number, (name, control) in enumerate(SAME_AREA.items()):
+            if name != "other_sequence" or len(held.soft) > 1:
+                masks[name] = on_tokens(control(np.random.default_rng([seed, number]), held), held.spans)
+        for number, (name, reference) in enumerate(REFERENCES.items(), len(SAME_AREA)):
             label = f"{name} (soft)" if name == "constant" else name
-            masks[label] = control(np.random.default_rng([self.study.by.seed, number]), held)
+            masks[label] = _with_inverse(reference(np.random.default_rng([seed, number]), held))
         return masks
 
-    def _rows(self, masks: dict[str, TokenMasks], hard: Both) -> dict[str, Both]:
+    def _rows(self, masks: dict[str, Pair], hard: Both) -> dict[str, Both]:
         """Logits with each mask and with its inverse, the columns of this track; hard: those of the hard mask."""
         known = {MASK: hard, "all_ones": (self.full, self.null), "all_zeros": (self.null, self.full)}
-        return {name: self._cut(known.get(name) or self._both(mask)) for name, mask in masks.items()}
+        return {name: self._cut(known.get(name) or self._both(pair)) for name, pair in masks.items()}
 
-    def _both(self, masks: TokenMasks) -> Both:
-        scorer = self.study.scorer
-        return scorer.logits(masks), scorer.logits([np.float32(1) - part for part in masks])
+    def _both(self, pair: Pair) -> Both:
+        mask, inverse = map(self.study.scorer.logits, pair)
+        return mask, inverse
 
     def _cut(self, both: Both) -> Both:
         """Copies of the columns of this track."""
@@ -177,8 +179,7 @@ class Track:
             return None
         self.study.watch.part("the judge", len(VIEWS) * self.study.judge.scorer.windows)
         views = {"full": self.full, "masked": both[0], "inverse": both[1]}
-        hard = [kept.astype(np.float32) for kept in self.held.kept]
-        return self.study.judge.report(views, hard, list(self.held.spans), self.study.ranks)
+        return self.study.judge.report(views, self.held.hard, self.held.spans, self.study.ranks)
 
     def rank(self, r: int) -> dict[str, Any]:
         """All figures of one rank."""
@@ -230,3 +231,8 @@ class Track:
             accuracy = metrics.accuracy(rows[name][0].argmax(axis=1), reference)
             best = {"name": name, "accuracy": accuracy, **gaps[name]}
         return {"best_control": best, "gaps": gaps, "above_full": scores.gap(masked, own, reference, by)}
+
+
+def _with_inverse(masks: Sequence[NDArray[np.float32]]) -> Pair:
+    """Masks m of tokens and 1 - m."""
+    return list(masks), [np.float32(1) - mask for mask in masks]

@@ -14,7 +14,7 @@ from seqmask.evaluation.intervals import BedInterval, track_of
 from seqmask.evaluation.resampling import Resampling, estimate
 from seqmask.evaluation.simulate import DECOY, LONE
 from seqmask.labels.ranks import ALIASES
-from seqmask.sequences.spans import Spans, spread
+from seqmask.sequences.spans import Spans, spread, under
 
 Floats = NDArray[np.float32] | NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -77,17 +77,17 @@ def _chosen(
 
 # Figures
 
-Figure = Callable[[Floats, Bools, Bools, float], float]
+Figure = Callable[[Floats, Bools, Bools, Bools], float]
 
 FIGURES: dict[str, Figure] = {
-    "auroc": lambda scores, truth, decoy, tau: ranking.auroc(scores, truth),
-    "auprc": lambda scores, truth, decoy, tau: ranking.average_precision(scores, truth),
-    "prevalence": lambda scores, truth, decoy, tau: float(truth.mean()),
-    "precision": lambda scores, truth, decoy, tau: ranking.precision_at_truth(scores, truth),
-    "iou": lambda scores, truth, decoy, tau: ranking.intersection_over_union(scores, truth, tau),
-    "pointing_game": lambda scores, truth, decoy, tau: ranking.pointing_game(scores, truth),
-    "decoy_hit_rate": lambda scores, truth, decoy, tau: ranking.decoy_hit_rate(scores, truth, decoy),
-    "decoy_prevalence": lambda scores, truth, decoy, tau: float(decoy.mean()),
+    "auroc": lambda scores, truth, decoy, kept: ranking.auroc(scores, truth),
+    "auprc": lambda scores, truth, decoy, kept: ranking.average_precision(scores, truth),
+    "prevalence": lambda scores, truth, decoy, kept: float(truth.mean()),
+    "precision": lambda scores, truth, decoy, kept: ranking.precision_at_truth(scores, truth),
+    "iou": lambda scores, truth, decoy, kept: ranking.intersection_over_union(kept, truth),
+    "pointing_game": lambda scores, truth, decoy, kept: ranking.pointing_game(scores, truth),
+    "decoy_hit_rate": lambda scores, truth, decoy, kept: ranking.decoy_hit_rate(scores, truth, decoy),
+    "decoy_prevalence": lambda scores, truth, decoy, kept: float(decoy.mean()),
 }
 
 
@@ -107,16 +107,16 @@ def score_truth(
 
     Returns `sequences`, the number that have a true token, and for each of LEVELS each of FIGURES as `mean` over these
     sequences with its 95 % bootstrap `interval`. A token is true when at least half of its nt are; the score of a
-    nucleotide is the mean over its tokens, nucleotides without a token are left out.
+    nucleotide is the mean over its tokens, it is kept where any of them is, and those without a token are left out.
     """
     rows: dict[str, list[list[float]]] = {level: [] for level in LEVELS}
     with_truth = []
     for i, (values, places, true, lure) in enumerate(zip(scores, spans, truth, decoy, strict=True)):
-        levels = at_levels(values, places, true, lure & ~true)
+        levels = at_levels(values, places, true, lure & ~true, threshold)
         if levels["token"][1].any():
             with_truth.append(i)
-            for level, (of_level, of_truth, of_decoy) in levels.items():
-                rows[level].append([figure(of_level, of_truth, of_decoy, threshold) for figure in FIGURES.values()])
+            for level, of_level in levels.items():
+                rows[level].append([figure(*of_level) for figure in FIGURES.values()])
     result: dict[str, Any] = {"sequences": len(with_truth)}
     by = by.of(np.array(with_truth, dtype=np.int64))
     for level in LEVELS:
@@ -127,12 +127,15 @@ def score_truth(
     return result
 
 
-def at_levels(scores: Floats, spans: Spans, truth: Bools, decoy: Bools) -> dict[str, tuple[Floats, Bools, Bools]]:
-    """Scores, truth and decoys of one sequence by token (N,) and by covered nucleotide."""
+def at_levels(
+    scores: Floats, spans: Spans, truth: Bools, decoy: Bools, threshold: float
+) -> dict[str, tuple[Floats, Bools, Bools, Bools]]:
+    """Scores, truth, decoys and what is kept of one sequence, by token (N,) and by covered nucleotide."""
     true_tokens = ranking.token_truth(truth, spans)
     track = spread(scores.astype(np.float32), spans, truth.size)
     covered = ~np.isnan(track)
+    kept = scores >= threshold
     return {
-        "token": (scores, true_tokens, ranking.token_truth(decoy, spans) & ~true_tokens),
-        "nt": (track[covered], truth[covered], decoy[covered]),
+        "token": (scores, true_tokens, ranking.token_truth(decoy, spans) & ~true_tokens, kept),
+        "nt": (track[covered], truth[covered], decoy[covered], under(kept, spans, truth.size)[covered]),
     }

@@ -16,6 +16,7 @@ from seqmask.models.explainer import Explainer
 from seqmask.sequences.explanations import Explanation, Explanations, Status
 from seqmask.sequences.pool import Pool, make_pool
 from seqmask.sequences.records import Record
+from seqmask.sequences.spans import shift, sides, under
 from seqmask.sequences.windows import Window, count_windows, frame_offsets, split
 
 POOL_WINDOWS = 4096
@@ -77,18 +78,26 @@ def classify_pool(
 
 
 def check_pool(
-    pool: Pool, classifier: Classifier, engine: Engine, mask: NDArray[np.float32], operator: str
+    pool: Pool, classifier: Classifier, engine: Engine, kept: NDArray[np.bool_], operator: str
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Logits (n, C) of records under the mask (T,) of their tokens, and under 1 - mask."""
+    """Logits (n, C) of records from the nucleotides of their kept tokens (T,) alone, and from all other ones.
+
+    A token is read where all of its nucleotides are among them. Where tokens overlap (several frames, windows that
+    share nucleotides) those across an edge are read on neither side.
+    """
     width, stacked = sum(classifier.sizes), engine.device.type != "cpu"
-    items = Items(pool.ids, pool.offsets, (mask,))
+    lengths = np.array([len(record.sequence) for record in pool.records], dtype=np.int64)
+    ends = np.cumsum(lengths)
+    placed = shift(pool.spans, np.repeat(ends - lengths, pool.token_counts))
+    shown, left = sides(under(kept, placed, int(ends[-1])), placed)
+    items = Items(pool.ids, pool.offsets, (shown.astype(np.float32), left.astype(np.float32)))
     found = engine.run_all(Check(classifier, operator, stacked), items, copies=2 if stacked else 1)
     both = mean_over_windows(pool, found.window, 2 * width)
     return both[:, :width], both[:, width:]
 
 
 def check_ranks(
-    pool: Pool, model: Model, engine: Engine, hard: NDArray[np.float32]
+    pool: Pool, model: Model, engine: Engine, hard: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """`check_pool` of hard masks (T, tracks): with one a rank, the logits of each rank are those under its own mask."""
     network = model.classifier.network
@@ -165,7 +174,7 @@ def explain_pool(
     mask = mask_pool(pool, model.explainer, engine, targets)
     kept = inverse = None
     if check:
-        kept, inverse = check_ranks(pool, model, engine, (mask >= np.float32(tau)).astype(np.float32))
+        kept, inverse = check_ranks(pool, model, engine, mask >= np.float32(tau))
         kept[nothing] = inverse[nothing] = np.nan
     targets[nothing] = -1
     order = pool.order()

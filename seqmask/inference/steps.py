@@ -26,7 +26,7 @@ class Classify:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Logits (B, 2 C), under the mask of each item and under its inverse.
+    """Logits (B, 2 C), with the tokens alone that each item's first mask shows, and with those of its second one.
 
     stacked: both in one pass, which is half the launches on a GPU. On a CPU it gains nothing, and rounding follows the
     size of the batch: one after the other, the logits are those of the same batch under one mask, bit by bit.
@@ -38,12 +38,12 @@ class Check:
 
     def __call__(self, batch: Batch) -> Found:
         """(B, 2 C) float32, None."""
-        ids, attention, (mask,) = batch.ids, batch.seen, batch.values
+        ids, attention, (shown, left) = batch.ids, batch.seen, batch.values
         if self.stacked:
             twice = None if attention is None else attention.repeat(2, 1)
-            both = self.classifier(ids.repeat(2, 1), twice, torch.cat([mask, 1 - mask]), self.operator)
+            both = self.classifier(ids.repeat(2, 1), twice, torch.cat([shown, left]), self.operator)
             return torch.cat(both.chunk(2), dim=1), None
-        halves = [self.classifier(ids, attention, part, self.operator) for part in (mask, 1 - mask)]
+        halves = [self.classifier(ids, attention, part, self.operator) for part in (shown, left)]
         return torch.cat(halves, dim=1), None
 
 

@@ -73,7 +73,7 @@ class Track:
     """Importance along flat positions: values (S,) float32 of spans (S, 2) that are sorted and share no position.
 
     Tokens where they do not overlap, which are a sixth of the nucleotides, else what lies between two edges. kept (S,)
-    bool: the value is at least tau. runs (m, 2): maximal stretches of kept positions; means (m,) float64: of the
+    bool: under a token of at least tau. runs (m, 2): maximal stretches of kept positions; means (m,) float64: of the
     importance in each.
     """
 
@@ -84,10 +84,9 @@ class Track:
     means: NDArray[np.float64]
 
     @classmethod
-    def of(cls, values: NDArray[np.float32], spans: Spans, tau: float) -> Track:
-        """From what `disjoint` gives of one column."""
-        # In the precision of the mask: a token of 0.7 reaches a threshold of 0.7
-        kept = values >= np.float32(tau)
+    def of(cls, values: NDArray[np.float32], share: NDArray[np.float32], spans: Spans) -> Track:
+        """From what `disjoint` gives of one column, and of its tokens that are kept."""
+        kept = share > 0
         groups = joined(kept, spans)
         runs = np.stack([spans[groups[:, 0], 0], spans[groups[:, 1] - 1, 1]], axis=1)
         return cls(values, spans, kept, runs, sums(values * lengths(spans).astype(np.float64), groups) / lengths(runs))
@@ -111,10 +110,10 @@ def annotate(
 ) -> Annotated:
     """Compute tracks, kept nucleotides, their summaries and the predictions of n >= 1 records.
 
-    tau: a nucleotide is kept if its track is at least that. rank: index of the rank that names a shared mask, and whose
-    own track is shown where each rank has one; the last, finest one by default. min_confidence: classes below are not
-    named. The result for a record does not depend on what else is in the batch. Memory is about 50 bytes a nucleotide
-    where tokens overlap, 10 where not; all nt together must be below 2**31.
+    tau: a nucleotide is kept where any token of at least that covers it. rank: index of the rank that names a shared
+    mask, and whose own track is shown where each rank has one; the last, finest one by default. min_confidence: classes
+    below are not named. The result for a record does not depend on what else is in the batch. Memory is about 50 bytes
+    a nucleotide where tokens overlap, 10 where not; all nt together must be below 2**31.
     """
     if not isinstance(explanations, Explanations):
         explanations = Explanations.of(explanations)
@@ -123,8 +122,12 @@ def annotate(
     ends = np.cumsum(sizes)
     starts = ends - sizes
     placed = shift(explanations.spans, np.repeat(starts, explanations.token_counts))
-    values, pieces = disjoint(explanations.mask, placed, int(ends[-1]))
-    tracks = [Track.of(column, pieces, tau) for column in values]
+    mask = explanations.mask
+    # In the precision of the mask: a token of 0.7 reaches a threshold of 0.7
+    both = np.concatenate([mask, mask >= np.float32(tau)], axis=1, dtype=np.float32)
+    columns, pieces = disjoint(both, placed, int(ends[-1]))
+    values, shares = np.split(columns, 2)
+    tracks = [Track.of(value, share, pieces) for value, share in zip(values, shares, strict=True)]
     shown = min(rank, len(tracks) - 1)
     return Annotated(
         ranks=ranks,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqmask.sequences.records import Record
-from seqmask.sequences.spans import spread
+from seqmask.sequences.spans import spread, under
 
 
 class Status(IntEnum):
@@ -47,6 +47,11 @@ class Explanation:
         """Importance of every nucleotide (L,) float32: the mean over covering tokens, NaN where no token covers."""
         column = min(rank, self.mask.shape[1] - 1)
         return spread(self.mask[:, column], self.spans, len(self.record.sequence))
+
+    def kept(self, tau: float, rank: int = 0) -> NDArray[np.bool_]:
+        """The nucleotides (L,) under any token with m >= tau."""
+        column = min(rank, self.mask.shape[1] - 1)
+        return under(self.mask[:, column] >= np.float32(tau), self.spans, len(self.record.sequence))
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,36 @@ def disjoint(values: NDArray[np.float32], spans: Spans, length: int) -> tuple[ND
     return found, np.stack([edges[covered], edges[covered + 1]], axis=1)
 
 
+def under(kept: NDArray[np.bool_], spans: Spans, length: int) -> NDArray[np.bool_]:
+    """Nucleotides (length,) that any kept span covers. kept (n,), spans (n, 2) within [0, length), in any order."""
+    starts, ends = spans[kept].T
+    return np.cumsum(np.bincount(starts, minlength=length + 1) - np.bincount(ends, minlength=length + 1))[:-1] > 0
+
+
+def sides(track: NDArray[np.bool_], spans: Spans) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which of spans (n, 2) lie wholly in track (L,), and which wholly outside: (n,) each.
+
+    Of spans that overlap some are neither. Of spans that do not, `under` and this give the kept ones and the rest.
+    """
+    held = np.concatenate(([0], np.cumsum(track)))
+    count = held[spans[:, 1]] - held[spans[:, 0]]
+    return count == lengths(spans), count == 0
+
+
+def highest(values: NDArray[np.float32], spans: Spans, length: int) -> NDArray[np.float32]:
+    """The highest value over the spans that cover each nucleotide: (length,) float32, NaN where nothing covers.
+
+    values (n,), spans (n, 2) within [0, length), in any order. `under` of `values >= tau` is where it is at least tau.
+    """
+    found = np.full(length, -np.inf, dtype=np.float32)
+    sizes = lengths(spans)
+    for offset in range(int(sizes.max(initial=0))):
+        longer = sizes > offset
+        np.maximum.at(found, spans[longer, 0] + offset, values[longer])
+    found[np.isneginf(found)] = np.nan
+    return found
+
+
 def apart(spans: Spans) -> bool:
     """Whether spans (n, 2) are sorted and share no nucleotide."""
     return bool((spans[1:, 0] >= spans[:-1, 1]).all())

@@ -21,10 +21,14 @@ from xopen import xopen
 
 from seqmask.cli import app as cli
 from seqmask.commands import mask as command
+from seqmask.evaluation.metrics import softmax
+from seqmask.evaluation.scoring import Scorer, on_tokens
 from seqmask.inference import explain
 from seqmask.inference.batches import CPU_TOKENS
+from seqmask.inference.engine import Engine
 from seqmask.models import bundled
 from seqmask.models.checkpoint import load_model
+from seqmask.sequences.records import read
 
 Run = Callable[..., Any]
 Sequences = Callable[[bytes], dict[str, str]]
@@ -248,6 +252,28 @@ def test_check_is_counted_on_stderr(run: Run, few: Path, tiny_model: Path, tmp_p
         told.append(f"{rank} {', '.join(counts)}")
     assert line == f"check: {'; '.join(told)}"
     assert len({row["superkingdom_verdict"] for row in table}) > 1
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_check_is_of_what_the_bed_says(run: Run, few: Path, tmp_path: Path, frames: int) -> None:
+    """Read again by the BED alone: tokens wholly in a rank's runs give `masked`, those wholly outside `inverse`."""
+    run("mask", few, "-m", "genomes", "-o", tmp_path / "x", "--check", "--frames", frames, "--full-precision")
+    model = load_model(bundled.resolve("genomes"))
+    records, order = list(read([few])), ids(few.read_bytes())
+    scorer = Scorer.of(records, model.classifier, Engine(), model.operator, overlap=192, frames=frames)
+    lines = [line.split("\t") for line in (tmp_path / "x.bed").read_text().splitlines()]
+    with h5py.File(tmp_path / "x.h5") as file:
+        for rank, columns in zip(RANKS, model.classifier.ranks.slices, strict=True):
+            tracks = [np.zeros(len(record.sequence), dtype=np.bool_) for record in records]
+            for name, start, end, label, *_ in lines:
+                if label.startswith(f"{rank}:"):
+                    tracks[order.index(name)][int(start) : int(end)] = True
+            assert all(track.any() and not track.all() for track in tracks)
+            for side, masks in zip(("masked", "inverse"), on_tokens(tracks, scorer.spans()), strict=True):
+                logits = scorer.logits(masks)[:, columns]
+                assert file[f"predictions/{rank}/{side}_class"][:].tolist() == logits.argmax(axis=1).tolist()
+                confidence = softmax(logits).max(axis=1)
+                np.testing.assert_allclose(file[f"predictions/{rank}/{side}_confidence"], confidence, atol=1e-4)
 
 
 def test_check_is_only_where_it_was_asked_for(run: Run, few: Path, tiny_model: Path, tmp_path: Path) -> None:

@@ -35,10 +35,10 @@ def test_figures_by_hand():
     assert found["inside"]["mean"] == pytest.approx(inside, abs=1e-6)
     assert found["outside"]["mean"] == pytest.approx(outside, abs=1e-6)
     assert found["ratio"]["mean"] == pytest.approx(inside / outside, abs=1e-5)
-    # the token at 12 has half of its nucleotides inside: 2 of 3 tokens inside are kept, 1 of 7 outside
-    assert found["kept_inside"]["mean"] == pytest.approx(2 / 3)
-    assert found["kept_outside"]["mean"] == pytest.approx(1 / 7)
-    assert found["kept_ratio"]["mean"] == pytest.approx(14 / 3)
+    # kept are 0 to 11 and 24 to 29
+    assert found["kept_inside"]["mean"] == pytest.approx(12 / 15)
+    assert found["kept_outside"]["mean"] == pytest.approx(6 / 45)
+    assert found["kept_ratio"]["mean"] == pytest.approx(6)
     assert (found["sequences"], found["nucleotides"], found["whole"]) == (1, 15, 0)
 
 

@@ -5,7 +5,8 @@ import pytest
 
 from seqmask.errors import UsageError
 from seqmask.evaluation import controls
-from seqmask.evaluation.controls import CONTROLS, REFERENCES, SAME_AREA, MaskSet
+from seqmask.evaluation.controls import REFERENCES, SAME_AREA, MaskSet
+from seqmask.sequences.spans import runs, sides, under
 
 
 def make_masks(seed=0, sizes=(40, 1, 25, 60, 7)):
@@ -21,23 +22,34 @@ def run_lengths(kept):
     return sorted(len(list(group)) for value, group in groupby(np.asarray(kept) > 0) if value)
 
 
-@pytest.mark.parametrize("name", CONTROLS)
-def test_shapes_and_seeds(name):
+def on_tokens(control, seed, masks):
+    """A control's kept tokens (T,) of each sequence: those whose nucleotides it keeps."""
+    tracks = control(np.random.default_rng(seed), masks)
+    return [sides(track, spans)[0] for track, spans in zip(tracks, masks.spans, strict=True)]
+
+
+@pytest.mark.parametrize(("kind", "dtype"), [(SAME_AREA, np.bool_), (REFERENCES, np.float32)])
+def test_shapes_and_seeds(kind, dtype):
     masks = make_masks()
-    result = CONTROLS[name](np.random.default_rng(3), masks)
-    again = CONTROLS[name](np.random.default_rng(3), masks)
-    assert [m.shape for m in result] == [m.shape for m in masks.soft]
-    assert all(m.dtype == np.float32 for m in result)
-    assert all(np.array_equal(a, b) for a, b in zip(result, again, strict=True))
+    shapes = [m.shape for m in (masks.hard if kind is SAME_AREA else masks.soft)]
+    for control in kind.values():
+        result = control(np.random.default_rng(3), masks)
+        again = control(np.random.default_rng(3), masks)
+        assert [m.shape for m in result] == shapes
+        assert all(m.dtype == dtype for m in result)
+        assert all(np.array_equal(a, b) for a, b in zip(result, again, strict=True))
 
 
 @pytest.mark.parametrize("seed", range(10))
 @pytest.mark.parametrize("name", SAME_AREA)
 def test_same_area_keeps_exactly_as_many_tokens(name, seed):
+    """Whole tokens: every nucleotide that is kept lies under one of them."""
     masks = make_masks(seed)
-    for control, kept in zip(SAME_AREA[name](np.random.default_rng(seed), masks), masks.kept, strict=True):
-        assert control.sum() == kept.sum()
-        assert set(control.tolist()) <= {0.0, 1.0}
+    tracks = SAME_AREA[name](np.random.default_rng(seed), masks)
+    for track, kept, spans in zip(tracks, masks.kept, masks.spans, strict=True):
+        shown, left = sides(track, spans)
+        assert shown.sum() == kept.sum()
+        assert (shown ^ left).all()
 
 
 @pytest.mark.parametrize("value", [True, False])
@@ -50,14 +62,15 @@ def test_full_and_empty_masks_stay_what_they_are(name, value):
 
 def test_random_tokens_reach_every_place():
     kept = np.array([True, False, False, False])
-    masks = MaskSet([np.ones(4, dtype=np.float32)] * 4000, [kept] * 4000, [np.zeros((4, 2), int)] * 4000, ["A"] * 4000)
-    share = np.mean(controls.random_tokens(np.random.default_rng(0), masks), axis=0)
+    spans = np.stack([np.arange(0, 12, 3), np.arange(3, 15, 3)], axis=1)
+    masks = MaskSet([np.ones(4, dtype=np.float32)] * 4000, [kept] * 4000, [spans] * 4000, ["A" * 12] * 4000)
+    share = np.mean(on_tokens(controls.random_tokens, 0, masks), axis=0)
     np.testing.assert_allclose(share, 0.25, atol=0.03)
 
 
 def test_shuffled_keeps_the_runs_and_moves_them():
     masks = make_masks(sizes=(200,) * 5)
-    result = controls.shuffled(np.random.default_rng(0), masks)
+    result = on_tokens(controls.shuffled, 0, masks)
     for control, kept in zip(result, masks.kept, strict=True):
         assert run_lengths(control) == run_lengths(kept)
         assert not np.array_equal(control, kept)
@@ -76,7 +89,7 @@ def test_shifted_is_a_rotation_by_another_offset():
     masks = make_masks(sizes=(30, 41))
     seen = set()
     for seed in range(200):
-        result = controls.shifted(np.random.default_rng(seed), masks)
+        result = on_tokens(controls.shifted, seed, masks)
         for control, kept in zip(result, masks.kept, strict=True):
             offsets = [o for o in range(kept.size) if np.array_equal(np.roll(kept, o), control)]
             assert len(offsets) == 1
@@ -118,8 +131,8 @@ def test_heuristics_find_the_region_they_are_named_for():
     spans = np.stack([np.arange(0, 600, 6), np.arange(6, 606, 6)], axis=1).astype(np.int32)
     kept = np.arange(100) < 20
     masks = MaskSet([kept.astype(np.float32)], [kept], [spans], [sequence])
-    diverse_tokens = np.flatnonzero(controls.complexity(rng, masks)[0])
-    rich_tokens = np.flatnonzero(controls.gc(rng, masks)[0])
+    diverse_tokens = np.flatnonzero(on_tokens(controls.complexity, 0, masks)[0])
+    rich_tokens = np.flatnonzero(on_tokens(controls.gc, 0, masks)[0])
     assert spans[diverse_tokens].min() >= 200
     assert spans[diverse_tokens].max() <= 406
     assert spans[rich_tokens].min() >= 400
@@ -216,32 +229,36 @@ def in_frames(rng, tokens=60, frames=(0, 2, 4)):
     )
     track = np.repeat(rng.random(length // 12 + 1), 12)[:length]
     soft = np.array([track[a:b].mean() for a, b in spans], dtype=np.float32)
-    return MaskSet([soft], [soft > 0.75], [spans.astype(np.int32)], ["A" * length])
+    return MaskSet([soft], [soft > 0.75], [spans.astype(np.int32)], ["".join(rng.choice(list("ACGT"), length))])
 
 
-def shown(mask, spans):
-    """Nucleotides that a kept token shows."""
-    track = np.zeros(spans.max(), dtype=bool)
-    for (start, end), value in zip(spans, mask, strict=True):
-        track[start:end] |= value > 0
-    return track.sum()
-
-
-@pytest.mark.parametrize("name", ["random", "shuffled"])
-def test_random_masks_choose_alike_in_all_frames(name):
-    """Drawn apart in each frame, as many tokens would show far more of the sequence than the mask does."""
+@pytest.mark.parametrize("name", SAME_AREA)
+def test_overlapping_tokens_same_area_is_of_nucleotides(name):
+    """And is made of stretches that hold tokens: of nucleotides drawn one by one no token would be read."""
     rng = np.random.default_rng(7)
-    ratio = []
+    read = []
     for seed in range(20):
-        masks = in_frames(rng)
-        kept, spans = masks.kept[0], masks.spans[0]
-        (control,) = SAME_AREA[name](np.random.default_rng(seed), masks)
-        assert control.sum() == kept.sum()
-        apart = shown(rng.permutation(kept), spans)
-        ratio.append([shown(control, spans) / shown(kept, spans), apart / shown(kept, spans)])
-    together, apart = np.mean(ratio, axis=0)
-    assert together < 1.25
-    assert apart > 1.6
+        one, two = in_frames(rng), in_frames(rng)
+        masks = MaskSet(one.soft + two.soft, one.kept + two.kept, one.spans + two.spans, one.sequences + two.sequences)
+        tracks = SAME_AREA[name](np.random.default_rng(seed), masks)
+        for track, hard, spans in zip(tracks, masks.hard, masks.spans, strict=True):
+            assert track.sum() == hard.sum()
+            read.append([sides(track, spans)[0].sum(), sides(hard, spans)[0].sum()])
+            if name == "shuffled":
+                sizes = [sorted(np.diff(runs(of), axis=1)[:, 0].tolist()) for of in (track, hard)]
+                assert sizes[0] == sizes[1]
+    shown, own = np.mean(read, axis=0)
+    assert shown > 0.3 * own
+    if name in ("shuffled", "shifted"):  # of the same runs
+        np.testing.assert_allclose(shown, own, rtol=0.1)
+
+
+def test_the_hard_mask_is_what_kept_tokens_cover():
+    masks = in_frames(np.random.default_rng(0))
+    (hard,), spans, kept = masks.hard, masks.spans[0], masks.kept[0]
+    covered = {place for start, end in spans[kept] for place in range(start, end)}
+    assert set(np.flatnonzero(hard).tolist()) == covered
+    assert np.array_equal(hard, under(kept, spans, spans.max()))
 
 
 def test_counts_near_the_ends_are_those_within():

@@ -14,6 +14,8 @@ import pytest
 from numpy.typing import NDArray
 
 from seqmask.evaluation.frontier import AREAS, FEW_AREAS, Point, Wanted, frontier, thresholds_for
+from seqmask.evaluation.scoring import hard_masks
+from seqmask.sequences.spans import Spans
 
 TOKENS = 10
 
@@ -59,9 +61,16 @@ ORDER = (2, 7, 0, 1, 3, 4, 5, 6, 8, 9)
 FIRST, SECOND, WORST = ORDER, (7, 2, 0, 1, 3, 4, 5, 6, 8, 9), (0, 1, 3, 4, 5, 6, 8, 9, 7, 2)
 
 
+def side_by_side(tokens: int) -> Spans:
+    """Spans of tokens of 6 nt."""
+    starts = np.arange(0, 6 * tokens, 6, dtype=np.int32)
+    return np.stack([starts, starts + 6], axis=1)
+
+
 def of(scorer: Any, of_masks: list[NDArray[np.float32]], reference: NDArray[np.int64], *areas: float) -> list[Any]:
     """The frontier at thresholds that keep these shares."""
-    wanted = [thresholds_for([m[:, track] for m in of_masks], areas) for track in range(of_masks[0].shape[1])]
+    tracks = range(of_masks[0].shape[1])
+    wanted = [thresholds_for([m[:, track] for m in of_masks], scorer.spans(), areas) for track in tracks]
     return frontier(scorer, of_masks, reference, wanted)
 
 
@@ -69,17 +78,29 @@ class TestThresholds:
     def test_shares_are_kept(self) -> None:
         rng = np.random.default_rng(0)
         track = [rng.random(n).astype(np.float32) for n in (40, 1, 160, 199)]
-        found = thresholds_for(track, AREAS)
+        found = thresholds_for(track, [side_by_side(len(mask)) for mask in track], AREAS)
         assert found == sorted(found, reverse=True)
         kept = [float(np.mean(np.concatenate(track) >= np.float32(tau))) for tau in found]
         assert kept == pytest.approx(AREAS, abs=1e-9)
 
+    def test_shares_are_of_nucleotides(self) -> None:
+        """In three frames as many tokens cover more of the sequence than a third of it in one."""
+        rng = np.random.default_rng(0)
+        spans = [np.concatenate([side_by_side(n) + shift for shift in (0, 2, 4)]) for n in (40, 160)]
+        track = [rng.random(len(places)).astype(np.float32) for places in spans]
+        found = thresholds_for(track, spans, AREAS)
+        assert [float(np.mean(np.concatenate(hard_masks(track, spans, tau)))) for tau in found] == pytest.approx(
+            AREAS, abs=0.01
+        )
+        tokens = [float(np.mean(np.concatenate(track) >= np.float32(tau))) for tau in found]
+        assert all(share < 0.7 * area for share, area in zip(tokens, AREAS, strict=True))
+
     def test_at_least_one_token(self) -> None:
-        assert thresholds_for([np.array([0.25, 0.5], np.float32)], (0.01,)) == [0.5]
+        assert thresholds_for([np.array([0.25, 0.5], np.float32)], [side_by_side(2)], (0.01,)) == [0.5]
 
     def test_ties_are_one_threshold(self) -> None:
         """A constant mask knows one threshold, which keeps everything."""
-        assert thresholds_for([np.full(50, 0.25, np.float32)], FEW_AREAS) == [0.25]
+        assert thresholds_for([np.full(50, 0.25, np.float32)], [side_by_side(50)], FEW_AREAS) == [0.25]
 
 
 class TestFrontier:
@@ -97,7 +118,7 @@ class TestFrontier:
     def test_area_is_of_nucleotides(self) -> None:
         """One token of ten, but 11 nt of 20."""
         scorer = Known(long=11)
-        points = of(scorer, masks(ORDER), scorer.truth, 0.1, 0.2)
+        points = of(scorer, masks(ORDER), scorer.truth, 0.5, 0.6)
         assert [point.area for point in points[0]] == pytest.approx([11 / 20, 12 / 20])
 
     def test_a_mask_a_rank(self) -> None:

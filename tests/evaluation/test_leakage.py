@@ -29,30 +29,33 @@ def spans(*pairs):
     return np.array(pairs, dtype=np.int32)
 
 
+def track(*values):
+    return np.array(values, dtype=np.bool_)
+
+
 def test_masks_are_carried_by_nucleotides():
-    own = spans((0, 6), (6, 12), (12, 18))
+    kept = np.repeat(track(1, 0, 1), 6)
     theirs = spans((0, 4), (4, 8), (8, 12), (11, 15), (14, 18), (4, 14))
-    # kept: nt 0 to 5 and 12 to 17, two thirds; of the judge's tokens 4, 2, 0, 3, 4 and 4 of 10 nt
-    found = carried(np.array([1, 0, 1], dtype=np.float32), own, theirs)
-    assert found.tolist() == [1, 1, 0, 1, 1, 0]
-    assert carried(np.zeros(3, dtype=np.float32), own, theirs).tolist() == [0] * 6
-    assert carried(np.ones(3, dtype=np.float32), own, theirs).tolist() == [1] * 6
+    # of the judge's tokens 4, 2, 0, 3, 4 and 2 of 10 nt are kept: the first, the fifth, the fourth make 11 of 12 nt
+    assert np.flatnonzero(carried(kept, theirs)).tolist() == [0, 1, 2, 3, 11, 12, 13, 14, 15, 16, 17]
+    assert not carried(np.zeros(18, dtype=np.bool_), theirs).any()
+    assert carried(np.ones(18, dtype=np.bool_), theirs).all()
 
 
-def test_a_nucleotide_of_two_tokens_counts_by_their_share():
-    own = spans((0, 6), (3, 9))  # nt 3 to 5 are half kept
-    theirs = spans((0, 6), (2, 6), (3, 9), (6, 12))
-    assert carried(np.array([1, 0], dtype=np.float32), own, theirs).tolist() == [1, 1, 0, 0]
+@pytest.mark.parametrize("length", [3, 6, 16])
+def test_tokens_that_lie_in_no_run_show_as_much_of_the_sequence(length):
+    """Runs of 6 nt, a third of the sequence; tokens of another length, and those of two frames side by side."""
+    kept = np.tile(track(1, 0, 0), 60).repeat(6)
+    starts = np.concatenate([np.arange(frame, kept.size - length + 1, length) for frame in (0, length // 2)])
+    theirs = np.stack([starts, starts + length], axis=1).astype(np.int32)
+    assert carried(kept, theirs).sum() == pytest.approx(kept.sum(), abs=length)
 
 
-def test_the_judge_of_the_same_tokens_reads_the_same_mask():
-    """In three frames, too, where a token that is kept in one of them alone holds less than half of its nucleotides."""
-    own = spans((0, 6), (6, 12), (2, 8), (8, 14), (4, 10), (10, 16))
-    hard = np.array([1, 0, 0, 0, 0, 1], dtype=np.float32)
-    assert carried(hard, own, own.copy()).tolist() == hard.tolist()
-    # and of other tokens as much of the sequence
-    theirs = spans((0, 4), (4, 8), (8, 12), (12, 16), (2, 6), (6, 10), (10, 14))
-    assert carried(hard, own, theirs).sum() == round(7 * 2 / 6)
+def test_a_judge_may_read_less_or_more_of_a_sequence():
+    kept = np.repeat(track(1, 0, 1), 6)
+    assert carried(kept, spans((0, 6), (6, 12))).tolist() == [True] * 12  # 12 nt are kept, and so many there are
+    longer = carried(kept, spans((0, 6), (6, 12), (12, 18), (18, 24)))
+    assert np.flatnonzero(longer).tolist() == [*range(6), *range(12, 18)]
 
 
 def test_classes_are_matched_by_name():

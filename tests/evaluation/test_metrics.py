@@ -148,8 +148,8 @@ def test_segment_lengths():
 
 def test_segments_of_overlapping_tokens_and_gaps():
     overlapping = np.array([[0, 3], [1, 4], [2, 5]], dtype=np.int32)
-    # nt 0: 1/1, nt 1: 1/2, nt 2: 1/3, nt 3 and 4: 0
-    assert metrics.segment_lengths(np.array([True, False, False]), overlapping).tolist() == [2]
+    assert metrics.segment_lengths(np.array([True, False, False]), overlapping).tolist() == [3]
+    assert metrics.segment_lengths(np.array([True, False, True]), overlapping).tolist() == [5]
     apart = np.array([[0, 3], [5, 8]], dtype=np.int32)
     assert metrics.segment_lengths(np.array([True, True]), apart).tolist() == [3, 3]
 

@@ -22,7 +22,7 @@ def test_against_sklearn_and_scipy(seed, ties):
     scores, truth = random_case(seed, ties)
     assert ranking.auroc(scores, truth) == pytest.approx(roc_auc_score(truth, scores))
     assert ranking.average_precision(scores, truth) == pytest.approx(average_precision_score(truth, scores))
-    assert ranking.intersection_over_union(scores, truth) == pytest.approx(jaccard_score(truth, scores >= 0.5))
+    assert ranking.intersection_over_union(scores >= 0.5, truth) == pytest.approx(jaccard_score(truth, scores >= 0.5))
     other = np.round(np.random.default_rng(seed + 100).random(60), 1)
     assert ranking.spearman(scores, other) == pytest.approx(spearmanr(scores, other).statistic)
     np.testing.assert_allclose(ranking.mean_ranks(scores), rankdata(scores))
@@ -33,7 +33,7 @@ def test_by_hand():
     assert ranking.auroc(SCORES, TRUTH) == pytest.approx(3 / 4)
     assert ranking.average_precision(SCORES, TRUTH) == pytest.approx((1 / 1 + 2 / 3) / 2)
     assert ranking.precision_at_truth(SCORES, TRUTH) == pytest.approx(1 / 2)
-    assert ranking.intersection_over_union(SCORES, TRUTH, 0.75) == pytest.approx(1 / 3)
+    assert ranking.intersection_over_union(SCORES >= 0.75, TRUTH) == pytest.approx(1 / 3)
     assert ranking.pointing_game(SCORES, TRUTH) == 1.0
     assert ranking.pointing_game(-SCORES, TRUTH) == 0.0
     decoy = np.array([False, True, False, False])

@@ -3,7 +3,7 @@ import pytest
 
 from seqmask.evaluation.controls import MaskSet
 from seqmask.evaluation.resampling import Resampling
-from seqmask.evaluation.shape import as_written, mask_shape, position_share, profile
+from seqmask.evaluation.shape import mask_shape, position_share, profile
 
 BY = Resampling(1)
 
@@ -53,7 +53,7 @@ def test_no_share_without_variance_or_company():
 
 
 def test_shape_by_hand():
-    found = mask_shape(masks_of([[1, 1, 0, 0], [0, 1, 0, 1]]), 0.5, BY)
+    found = mask_shape(masks_of([[1, 1, 0, 0], [0, 1, 0, 1]]), BY)
     assert (found["area"]["mean"], found["soft_area"]["mean"], found["binarity"]) == (0.5, 0.5, 1)
     assert found["variation"] == pytest.approx((1 / 3 + 1) / 2)
     assert found["segments"] == 1.5
@@ -61,18 +61,13 @@ def test_shape_by_hand():
     assert found["intervals"]["segments"] == [1, 2]
 
 
-def test_what_overlapping_tokens_show_and_what_files_keep():
-    """Two frames of 6-mers: a nucleotide is shown by one kept token, and kept in files by the mean of both."""
+def test_the_area_of_overlapping_tokens_is_of_nucleotides():
+    """Two frames of 6-mers: a nucleotide under any kept token is kept."""
     spans = np.array([[0, 6], [6, 12], [3, 9], [9, 15]], dtype=np.int32)
     soft = np.array([0.9, 0.2, 0.3, 0.6], dtype=np.float32)
-    held = MaskSet([soft], [soft >= 0.5], [spans], ["A" * 20])
-    found = mask_shape(held, 0.5, BY)
-    # of 15 nt: 0 to 5 and 9 to 14 are shown; means .9 (0-2), .6 (3-5), .25 (6-8), .4 (9-11), .6 (12-14)
-    assert found["area"]["mean"] == 0.5
-    assert found["shown"]["mean"] == pytest.approx(12 / 15)
-    assert found["written"]["mean"] == pytest.approx(9 / 15)
-    assert as_written(held, 0.5)[0].tolist() == [1, 0, 1, 1]
-    apart = masks_of([[0.9, 0.2, 0.5]])
-    found = mask_shape(apart, 0.5, BY)
-    assert found["area"]["mean"] == found["shown"]["mean"] == found["written"]["mean"] == pytest.approx(2 / 3)
-    assert as_written(apart, 0.5)[0].tolist() == apart.kept[0].tolist()
+    found = mask_shape(MaskSet([soft], [soft >= 0.5], [spans], ["A" * 20]), BY)
+    # of 15 nt, as no token covers the last five: 0 to 5 and 9 to 14
+    assert found["area"]["mean"] == pytest.approx(12 / 15)
+    assert found["soft_area"]["mean"] == pytest.approx(0.5)
+    assert (found["segments"], found["median_segment_nt"]) == (2, 6)
+    assert mask_shape(masks_of([[0.9, 0.2, 0.5]]), BY)["area"]["mean"] == pytest.approx(2 / 3)

@@ -133,3 +133,5 @@ def test_overlapping_tokens_share_their_nucleotides():
     # nucleotides score 0 0 .5 .5 .75 .75 .5 .5
     assert found["nt"]["auprc"]["mean"] == 1
     assert found["token"]["prevalence"]["mean"] == pytest.approx(2 / 3)
+    kept = score_truth([np.array([0, 1, 0.5], np.float32)], [spans], [truth], [np.zeros(8, bool)], 0.8, BY)
+    assert kept["nt"]["iou"]["mean"] == 2 / 4, "what the second token covers is kept, whatever the others say"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from seqmask.inference import explain as module
 from seqmask.inference.batches import Batch
@@ -28,6 +29,7 @@ from seqmask.inference.explain import (
 from seqmask.inference.steps import Check, Classify
 from seqmask.models.checkpoint import Model, load_model
 from seqmask.sequences.explanations import Explanation, Status
+from seqmask.sequences.pool import Pool
 from seqmask.sequences.records import Record
 from seqmask.sequences.windows import Window
 
@@ -238,9 +240,10 @@ def test_masked_and_inverse_in_one_pass_or_two(model: Model) -> None:
     """What a GPU does and what a CPU does: a doubled batch, within half of the budget, or the same batch twice."""
     numbered = enumerate(records(*(sequence(70 + i, 60 + 31 * i) for i in range(20)), *ODD))
     (pool,) = pooled(numbered, model.classifier, OVERLAP, 2)
-    mask = (np.random.default_rng(0).random(len(pool.ids)) < 0.5).astype(np.float32)
+    hard = np.random.default_rng(0).random(len(pool.ids)) < 0.3
+    shown, left = whole_tokens(pool, hard)
     network = model.classifier.network
-    items = Items(pool.ids, pool.offsets, (mask,))
+    items = Items(pool.ids, pool.offsets, (shown, left))
     sizes: list[int] = []
 
     def watched(batch: Batch) -> Any:
@@ -253,12 +256,26 @@ def test_masked_and_inverse_in_one_pass_or_two(model: Model) -> None:
     np.testing.assert_allclose(together, apart, atol=1e-4)
     plain = [
         Engine(budget=500).run_all(Classify(network, model.operator), Items(pool.ids, pool.offsets, (m,)))
-        for m in (mask, 1 - mask)
+        for m in (shown, left)
     ]
     np.testing.assert_array_equal(apart, np.concatenate([found.window for found in plain], axis=1))
-    kept, inverse = check_pool(pool, network, Engine(budget=500), mask, model.operator)
-    np.testing.assert_array_equal(kept, classify_pool(pool, network, Engine(budget=500), mask, model.operator))
-    np.testing.assert_array_equal(inverse, classify_pool(pool, network, Engine(budget=500), 1 - mask, model.operator))
+    kept, inverse = check_pool(pool, network, Engine(budget=500), hard, model.operator)
+    np.testing.assert_array_equal(kept, classify_pool(pool, network, Engine(budget=500), shown, model.operator))
+    np.testing.assert_array_equal(inverse, classify_pool(pool, network, Engine(budget=500), left, model.operator))
+
+
+def whole_tokens(pool: Pool, hard: NDArray[np.bool_]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Tokens whose nucleotides are all under kept ones of their record, and those that have none of them."""
+    shown, left = np.zeros((2, len(hard)), dtype=np.float32)
+    ends = np.cumsum(pool.token_counts)
+    for first, last in zip(ends - pool.token_counts, ends, strict=True):
+        places = [set(range(*span)) for span in pool.spans[first:last].tolist()]
+        kept: set[int] = set().union(*(of for of, value in zip(places, hard[first:last], strict=True) if value))
+        for token, own in enumerate(places, first):
+            shown[token], left[token] = own <= kept, not own & kept
+    assert (hard <= (shown > 0)).all()
+    assert ((shown + left) < 1).any(), "tokens of other frames lie across the edges"
+    return shown, left
 
 
 def test_windows_in_lists_are_those_in_columns(model: Model) -> None:

@@ -235,8 +235,6 @@ def report() -> Json:
         },
         "mask": {
             "area": spread,
-            "shown": {**spread, "mean": 0.377},
-            "written": {**spread, "mean": 0.188},
             "soft_area": spread,
             "binarity": 0.8,
             "variation": 0.3,
@@ -443,7 +441,7 @@ def test_evaluation_tables(files: dict[str, Path]) -> None:
     assert ["rank", "order", "5 %", "10 %", "20 %", "40 %"] in cells(text, "rank")
     assert ["domain", "`random`", *["0.610 / 0.920"] * 3, "0.850 / 0.430"] in cells(text, "domain")
     assert ["domain", "0.171 / 0.282", "0.171 / 0.282"] in cells(text, "domain")
-    shape = ["all", "0.211", "0.199", "0.050-0.400", "0.377", "0.188", "0.211", "0.800", "0.300", "4.2", "18 nt"]
+    shape = ["all", "0.211", "0.199", "0.050-0.400", "0.211", "0.800", "0.300", "4.2", "18 nt"]
     assert [*shape, "0.090", "0.770", "0.660"] in cells(text, "all")
     assert "- genus: something speaks against it" in text
     assert cells(text, "red flags") == [["red flags", "1 on split `test`"]]
@@ -490,7 +488,7 @@ def test_mask_of_each_rank_and_another_threshold(files: dict[str, Path]) -> None
         rank["mask"] = shape
     files["report"].write_text(json.dumps({**data, "threshold": 0.3, "red_flags": []}))
     text = make(files)
-    assert len([row for row in cells(text) if len(row) > 10 and row[10] == "18 nt"]) == 2
+    assert len([row for row in cells(text) if len(row) > 8 and row[8] == "18 nt"]) == 2
     assert "**This is not the model's own threshold.**" in " ".join(text.split())
     assert "Red flags: none." in text
 

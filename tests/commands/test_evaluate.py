@@ -168,7 +168,6 @@ def test_json_has_exactly_the_documented_keys(labelled: tuple[Any, dict[str, Any
         assert set(rank) == documented("In each rank:")
         assert set(rank["rows"]) == {
             "seqmask",
-            "seqmask (written)",
             *SAME_AREA,
             "all_ones",
             "all_zeros",

@@ -1,15 +1,14 @@
 """Masks that know nothing of the classifier, to set beside an Explainer's: what any mask of that size would do.
 
 Masks of n sequences are ragged: lists of arrays. A control of the same area is a hard mask of nucleotides, and in every
-sequence it keeps exactly as much as the mask that it stands beside: as many tokens where tokens do not overlap, as many
-nucleotides where they do (several frames, windows that share nucleotides). Those are its *places*. References are masks
-of tokens, 1 = kept.
+sequence it keeps as much as the mask that it stands beside, to within a token. It begins and ends where tokens do: of
+other stretches fewer tokens would be read, and the control would be too weak. References are masks of tokens, 1 = kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.random import Generator
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from seqmask.errors import UsageError
 from seqmask.evaluation.metrics import area
-from seqmask.sequences.spans import Spans, apart, lengths, runs, spread, under
+from seqmask.sequences.spans import Spans, average, lengths, runs, spread, top, under
 
 Floats = NDArray[np.float32] | NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -31,13 +30,15 @@ class MaskSet:
     """Masks of n sequences, special tokens left out, every T_i at least 1.
 
     soft: (T_i,) float32 in [0, 1]. kept: (T_i,) bool, the tokens whose nucleotides are kept. spans: (T_i, 2) int32 nt
-    of the sequence, 0-based half-open, no span empty. sequences: n strings, in which case and U do not matter.
+    of the sequence, 0-based half-open, no span empty. sequences: n strings, in which case and U do not matter. hard:
+    (L_i,) bool, the hard masks: the nucleotides under kept tokens, up to the end of the last token.
     """
 
     soft: Sequence[Mask]
     kept: Sequence[Bools]
     spans: Sequence[Spans]
     sequences: Sequence[str]
+    hard: Sequence[Bools] = field(init=False)
 
     def __post_init__(self) -> None:
         sizes = [[len(item) for item in part] for part in (self.soft, self.kept, self.spans)]
@@ -45,11 +46,8 @@ class MaskSet:
             raise ValueError("soft masks, hard masks, spans and sequences are not of the same sequences")
         if 0 in sizes[0]:
             raise ValueError(f"sequence {sizes[0].index(0)} (counted from 0) has no tokens")
-
-    @property
-    def hard(self) -> list[Bools]:
-        """The hard masks (L_i,) of nucleotides, up to the end of the last token: those under kept tokens."""
-        return [under(kept, spans, _end(spans)) for kept, spans in zip(self.kept, self.spans, strict=True)]
+        hard = [under(kept, spans, _end(spans)) for kept, spans in zip(self.kept, self.spans, strict=True)]
+        object.__setattr__(self, "hard", hard)
 
 
 Control = Callable[[Generator, MaskSet], list[Bools]]
@@ -57,16 +55,6 @@ Reference = Callable[[Generator, MaskSet], list[Mask]]
 
 
 # Choosing tokens by score
-
-
-def top_k(scores: Floats, k: int, rng: Generator | None = None) -> Bools:
-    """The k top-scored ones, ties broken at random, without `rng` in their order. scores (T,) finite, 0 <= k <= T;
-    returns (T,) bool.
-    """
-    kept = np.zeros(scores.size, dtype=np.bool_)
-    order = np.argsort(-scores, kind="stable") if rng is None else _falling(scores, rng)
-    kept[order[:k]] = True
-    return kept
 
 
 def top_fractions(scores: Floats, nt: NDArray[np.integer], fractions: Sequence[float], rng: Generator) -> Bools:
@@ -112,34 +100,29 @@ def place_blocks(sizes: NDArray[np.integer], total: int, rng: Generator) -> NDAr
 
 
 def random_tokens(rng: Generator, masks: MaskSet) -> list[Bools]:
-    """As many places of each sequence as its mask keeps, drawn uniformly; nucleotides in stretches as long as a token,
-    the last one cut.
+    """Tokens in random order, until they cover as many nucleotides as the mask does.
+
+    Where tokens overlap (several frames, windows that share nucleotides), those at the same place are drawn together: a
+    mask chooses alike in all frames, and of tokens drawn apart hardly any other one would be read whole.
     """
-
-    def drawn(kept: Bools, spans: Spans) -> Bools:
-        if apart(spans):
-            return rng.permutation(kept)
-        stretches = np.arange(kept.size) // max(int(np.median(lengths(spans))), 1)
-        return top_k(rng.random(int(stretches[-1]) + 1)[stretches], int(kept.sum()))
-
-    return _on_places(masks, drawn)
+    return [_top_tokens(np.zeros(len(spans)), hard, spans, rng) for hard, spans in _rows(masks)]
 
 
 def shuffled(rng: Generator, masks: MaskSet) -> list[Bools]:
-    """The runs of kept places of each sequence in random order at random places: the same multiset of run lengths.
-
-    (A plain permutation of a hard mask would be `random_tokens` again, and would not have the mask's runs.)
-    """
-    return _on_places(masks, lambda kept, spans: _move_runs(kept, rng))
+    """The runs of each sequence in random order at random places: the same multiset of run lengths, in steps."""
+    return [_in_steps(hard, spans, lambda kept: _move_runs(kept, rng)) for hard, spans in _rows(masks)]
 
 
 def shifted(rng: Generator, masks: MaskSet) -> list[Bools]:
-    """Each mask rotated by a random number of places, from 1 to all but one; unchanged where there is one."""
-    return _on_places(masks, lambda kept, spans: np.roll(kept, rng.integers(1, max(kept.size, 2))))
+    """Each mask rotated by a random number of steps, from 1 to all but one; unchanged where there is one."""
+    return [
+        _in_steps(hard, spans, lambda kept: np.roll(kept, rng.integers(1, max(kept.size, 2))))
+        for hard, spans in _rows(masks)
+    ]
 
 
 def other_sequence(rng: Generator, masks: MaskSet) -> list[Bools]:
-    """Another sequence's soft mask, stretched to this length; its top places, as many as this sequence keeps.
+    """Another sequence's soft mask, stretched to this length; its top tokens, as many nucleotides as this one keeps.
 
     A mask does as well here when it knows positions only. UsageError for fewer than two sequences.
     """
@@ -148,25 +131,22 @@ def other_sequence(rng: Generator, masks: MaskSet) -> list[Bools]:
         raise UsageError("the control 'other sequence' needs at least two sequences; give more sequences")
     ring = rng.permutation(n)
     # The neighbour on a ring is never the sequence itself.
-    donors = iter(np.roll(ring, 1)[np.argsort(ring)].tolist())
-
-    def stretched(kept: Bools, spans: Spans) -> Bools:
-        donor = next(donors)
-        soft, given = masks.soft[donor], masks.spans[donor]
-        if not apart(given):
-            soft = np.nan_to_num(spread(soft, given, _end(given)))
-        return top_k(_stretch(soft, kept.size), int(kept.sum()), rng)
-
-    return _on_places(masks, stretched)
+    donors = np.roll(ring, 1)[np.argsort(ring)].tolist()
+    found = []
+    for (hard, spans), donor in zip(_rows(masks), donors, strict=True):
+        given = masks.spans[donor]
+        soft = spread(masks.soft[donor], given, _end(given))
+        found.append(_top_tokens(_stretched(soft, spans, hard.size), hard, spans, rng))
+    return found
 
 
 def complexity(rng: Generator, masks: MaskSet) -> list[Bools]:
-    """The places with the most diverse surroundings: entropy of the dinucleotides within WINDOW nt of their middle."""
+    """The tokens with the most diverse surroundings: entropy of the dinucleotides within WINDOW nt of their middle."""
     return _by_surroundings(rng, masks, dinucleotide_entropy)
 
 
 def gc(rng: Generator, masks: MaskSet) -> list[Bools]:
-    """The places with the highest share of G and C within WINDOW nt of their middle."""
+    """The tokens with the highest share of G and C within WINDOW nt of their middle."""
     return _by_surroundings(rng, masks, gc_content)
 
 
@@ -249,21 +229,36 @@ def _window_counts(
 def _by_surroundings(
     rng: Generator, masks: MaskSet, score: Callable[[str, NDArray[np.int64]], NDArray[np.float64]]
 ) -> list[Bools]:
-    sequences = iter(masks.sequences)
-
-    def top(kept: Bools, spans: Spans) -> Bools:
-        middles = spans.astype(np.int64).sum(axis=1) // 2 if apart(spans) else np.arange(kept.size)
-        return top_k(score(next(sequences), middles), int(kept.sum()), rng)
-
-    return _on_places(masks, top)
+    rows = zip(_rows(masks), masks.sequences, strict=True)
+    return [
+        _top_tokens(score(sequence, spans.astype(np.int64).sum(axis=1) // 2), hard, spans, rng)
+        for (hard, spans), sequence in rows
+    ]
 
 
-def _on_places(masks: MaskSet, make: Callable[[Bools, Spans], Bools]) -> list[Bools]:
-    """What `make` gives of each sequence's kept places (P,) and its tokens' spans, as a hard mask of nucleotides."""
-    found = []
-    for kept, spans, hard in zip(masks.kept, masks.spans, masks.hard, strict=True):
-        found.append(under(make(kept, spans), spans, hard.size) if apart(spans) else make(hard, spans))
-    return found
+def _rows(masks: MaskSet) -> Iterator[tuple[Bools, Spans]]:
+    """The hard mask of each sequence, and its tokens."""
+    return zip(masks.hard, masks.spans, strict=True)
+
+
+def _top_tokens(scores: Floats, hard: Bools, spans: Spans, rng: Generator) -> Bools:
+    """The nucleotides under the top-scored tokens (T,), as many as a hard mask (L,) keeps. Of equal scores those at the
+    same place, whose middles share a stretch as long as the usual token, are taken together, places in random order.
+    """
+    stretches = spans.astype(np.int64).sum(axis=1) // 2 // max(int(np.median(lengths(spans))), 1)
+    places = rng.random(int(stretches.max()) + 1)[stretches]
+    return top(np.lexsort((places, -scores)), spans, int(hard.sum()), hard.size)
+
+
+def _in_steps(hard: Bools, spans: Spans, change: Callable[[Bools], Bools]) -> Bools:
+    """A hard mask (L,) after `change` of its steps, each from where a token begins to where the next one does.
+
+    A step is kept where at least half of it is.
+    """
+    edges = np.append(np.unique(spans[:, 0]), hard.size)
+    edges[0] = 0
+    steps = np.stack([edges[:-1], edges[1:]], axis=1).astype(np.int32)
+    return under(change(average(hard.astype(np.float32), steps) >= 0.5), steps, hard.size)
 
 
 def _end(spans: Spans) -> int:
@@ -275,11 +270,11 @@ def _falling(scores: Floats, rng: Generator) -> NDArray[np.int64]:
     return np.lexsort((rng.random(scores.size), -scores))
 
 
-def _stretch(soft: Mask, length: int) -> NDArray[np.float64]:
-    """Values (length,) of a soft mask at the same relative positions, linear between the middles of its tokens."""
-    wanted = (np.arange(length) + 0.5) / length
-    given = (np.arange(soft.size) + 0.5) / soft.size
-    return np.interp(wanted, given, soft)
+def _stretched(soft: Mask, spans: Spans, length: int) -> NDArray[np.float64]:
+    """Values (T,) of a soft mask (K,) of nucleotides at the relative positions of the middles of spans (T, 2)."""
+    middles = spans.astype(np.float64).mean(axis=1) / length
+    found: NDArray[np.float64] = np.interp(middles, (np.arange(soft.size) + 0.5) / soft.size, np.nan_to_num(soft))
+    return found
 
 
 def _move_runs(kept: Bools, rng: Generator) -> Bools:

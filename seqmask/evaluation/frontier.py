@@ -77,7 +77,6 @@ def frontier(
     told = (full > 0) & (np.array(scorer.model.ranks.sizes) > 1)  # of a single class nothing is kept or removed
     chance = np.array([majority_rate(column) for column in reference.T])
     spans = scorer.spans()
-    covered = np.concatenate(hard_masks([np.ones(len(of), np.float32) for of in spans], spans, 0))
     tracks = masks[0].shape[1]
     found = []
     for track, of_track in enumerate(thresholds):
@@ -92,7 +91,7 @@ def frontier(
                 tuple(np.where(told, shares / np.maximum(full, 1e-9), otherwise)[list(ranks)].tolist())
                 for shares, otherwise in ((kept, 1.0), (removed, 1.0), (chance, np.nan))
             ]
-            area = float(np.mean(np.concatenate(hard)[covered]))
+            area = float(np.mean(np.concatenate(hard)))
             points.append(Point(threshold, area, ranks, *relative))
         found.append(points)
     return found

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from seqmask.errors import InputError, UsageError
 from seqmask.evaluation import metrics
 from seqmask.evaluation.resampling import Resampling, estimate
-from seqmask.evaluation.scoring import HardMasks, Scorer, on_tokens
+from seqmask.evaluation.scoring import Scorer, on_tokens
 from seqmask.labels.ranks import UNKNOWN, Ranks
 from seqmask.models.checkpoint import ClassifierModel
-from seqmask.sequences.spans import Spans, average, highest, under
+from seqmask.sequences.spans import Spans, average, top
 
 VIEWS = ("full", "masked", "inverse")
 
@@ -57,7 +57,11 @@ class Judge:
     scorer: Scorer
 
     def report(
-        self, ours: dict[str, NDArray[np.float32]], hard: HardMasks, spans: Sequence[Spans], ranks: Ranks
+        self,
+        ours: dict[str, NDArray[np.float32]],
+        hard: Sequence[NDArray[np.bool_]],
+        spans: Sequence[Spans],
+        ranks: Ranks,
     ) -> Verdicts:
         """Let the judge read whole, hard-masked and inverse hard-masked sequences.
 
@@ -128,10 +132,4 @@ def carried(track: NDArray[np.bool_], theirs: Spans) -> NDArray[np.bool_]:
     length = int(theirs[:, 1].max())
     whole = np.zeros(max(length, track.size), dtype=np.float32)
     whole[: track.size] = track
-    order = np.argsort(-average(whole, theirs), kind="stable")
-    place = np.empty(len(theirs), dtype=np.float32)
-    place[order] = np.arange(len(theirs))
-    first = -highest(-place, theirs, length)  # the first token, in that order, that shows each nucleotide
-    shown = np.append(0, np.cumsum(np.bincount(first[~np.isnan(first)].astype(np.int64), minlength=len(theirs))))
-    count = np.abs(shown - track.sum()).argmin()
-    return under(place < count, theirs, length)
+    return top(np.argsort(-average(whole, theirs), kind="stable"), theirs, int(track.sum()), length)

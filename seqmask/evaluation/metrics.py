@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqmask.labels.ranks import UNKNOWN
-from seqmask.sequences.spans import Spans, lengths, runs, under
+from seqmask.sequences.spans import Spans, lengths
 
 Floats = NDArray[np.float32] | NDArray[np.float64]
 Classes = NDArray[np.int64] | NDArray[np.int32]
@@ -188,14 +188,6 @@ def variation(mask: Floats, spans: Spans) -> float:
         return 0.0
     nt = lengths(spans).astype(np.float64)
     return _weighted_mean(np.abs(np.diff(mask.astype(np.float64))), (nt[1:] + nt[:-1]) / 2)
-
-
-def segment_lengths(kept: NDArray[np.bool_], spans: Spans) -> NDArray[np.int64]:
-    """Nucleotides in each maximal run of kept nucleotides (k,) int64; k is the number of segments of the sequence.
-
-    kept (T,) bool, spans (T, 2) nt. A nucleotide is kept where any kept token covers it.
-    """
-    return lengths(runs(under(kept, spans, int(spans[:, 1].max(initial=0))))).astype(np.int64)
 
 
 def _mean(values: NDArray[np.float64]) -> float:

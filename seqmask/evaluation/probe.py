@@ -115,9 +115,9 @@ def pool_rare(
 def features(soft: NDArray[np.float32], kept: NDArray[np.bool_], spans: Spans) -> Floats:
     """A mask as numbers (F,): its course, its values, its runs, its rhythm; nothing of the nucleotides.
 
-    soft (T,) and kept (T,) bool on spans (T, 2) nt. Mean soft and hard mask in PARTS equal parts; deciles of m; areas;
-    runs and gaps of kept nucleotides (mean, longest, how many per nt); autocorrelation of m and of the hard mask at
-    LAGS.
+    soft (T,) and kept (T,) bool on spans (T, 2) nt. Means of m and of the kept tokens in PARTS equal parts; deciles of
+    m; shares; runs and gaps of kept nucleotides (mean, longest, how many per nt); autocorrelation of m and of the kept
+    tokens at LAGS.
     """
     hard = kept.astype(np.float32)
     length = int(spans[:, 1].max())

@@ -11,19 +11,18 @@ from numpy.typing import NDArray
 from seqmask.evaluation import metrics
 from seqmask.evaluation.controls import MaskSet
 from seqmask.evaluation.resampling import Resampling, bootstrap_interval, estimate
-from seqmask.sequences.spans import Spans, average, spread, under
+from seqmask.sequences.spans import Spans, average, lengths, runs, spread
 
 POSITIONS = 50  # equal parts of a sequence
 FLAT = 1e-6  # a course that varies less is rounding, not shape
 
 
 def mask_shape(held: MaskSet, by: Resampling) -> dict[str, Any]:
-    """Area of the hard masks (kept share of the nucleotides that tokens cover) and of the soft ones (mean m), binarity,
-    variation, segments, and the share that position explains.
+    """Area of the hard masks (kept share of the nucleotides) and of the soft ones (mean m), binarity, variation,
+    segments, and the share that position explains.
     """
-    pairs = list(zip(held.kept, held.spans, strict=True))
     soft = list(zip(held.soft, held.spans, strict=True))
-    segments = [metrics.segment_lengths(kept, spans) for kept, spans in pairs]
+    segments = [lengths(runs(hard)) for hard in held.hard]
     lengths_nt = np.concatenate(segments)
 
     def mean(figure: Callable[[NDArray[np.float32], Spans], float]) -> NDArray[np.float64]:
@@ -37,17 +36,12 @@ def mask_shape(held: MaskSet, by: Resampling) -> dict[str, Any]:
     }
     found = {name: estimate(values, by) for name, values in means.items()}
     return {
-        "area": _spread([_area(kept, spans) for kept, spans in pairs], by),
+        "area": _spread([float(hard.mean()) for hard in held.hard], by),
         "soft_area": _spread([metrics.area(mask, spans) for mask, spans in soft], by),
         **{name: part["mean"] for name, part in found.items()},
         "median_segment_nt": float(np.median(lengths_nt)) if len(lengths_nt) else np.nan,
         "intervals": {name: part["interval"] for name, part in found.items()},
     }
-
-
-def _area(kept: NDArray[np.bool_], spans: Spans) -> float:
-    end = int(spans[:, 1].max())
-    return float(under(kept, spans, end).sum() / under(np.ones_like(kept), spans, end).sum())
 
 
 def _spread(values: Sequence[float], by: Resampling) -> dict[str, Any]:

@@ -134,7 +134,7 @@ def at_levels(
     true_tokens = ranking.token_truth(truth, spans)
     track = spread(scores.astype(np.float32), spans, truth.size)
     covered = ~np.isnan(track)
-    kept = scores >= threshold
+    kept = scores >= np.float32(threshold)
     return {
         "token": (scores, true_tokens, ranking.token_truth(decoy, spans) & ~true_tokens, kept),
         "nt": (track[covered], truth[covered], decoy[covered], under(kept, spans, truth.size)[covered]),

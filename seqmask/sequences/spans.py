@@ -15,21 +15,24 @@ def spread(values: NDArray[np.float32], spans: Spans, length: int) -> NDArray[np
 
     values (n,), spans (n, 2) within [0, length). Returns (length,) float32, NaN where nothing covers.
     """
-    found, pieces = disjoint(values[:, None], spans, length)
+    found, _, pieces = disjoint(values[:, None], np.zeros((len(values), 0), dtype=np.bool_), spans, length)
     return lay_out(found[0], pieces, length)
 
 
-def disjoint(values: NDArray[np.float32], spans: Spans, length: int) -> tuple[NDArray[np.float32], Spans]:
-    """What `spread` gives, of G columns of values (n, G): as values (G, m) float32 of spans (m, 2) that are sorted and
-    share no nucleotide.
+def disjoint(
+    values: NDArray[np.float32], kept: NDArray[np.bool_], spans: Spans, length: int
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], Spans]:
+    """What `spread` gives of columns of values (n, G), and `under` of columns of kept spans (n, K): as values (G, m)
+    float32 and (K, m) bool of spans (m, 2) that are sorted and share no nucleotide.
 
     The spans are those given, where they are so already; otherwise what lies between two neighbouring edges of any.
     """
     # Sums of multiples of 2**-40 are exact in float64: no drift along a contig, and several sequences side by side give
     # the same bits as each alone. In [0, 1] only values below 1e-5 change, by less than 1e-12.
     columns = np.rint(values.T * np.float32(2**40)) * np.float32(2**-40)
+    kept = np.ascontiguousarray(kept.T)
     if apart(spans):
-        return columns, spans
+        return columns, kept, spans
     marked = np.zeros(length + 1, dtype=bool)
     marked[spans.ravel()] = True
     edges = np.flatnonzero(marked).astype(np.int32)
@@ -43,13 +46,21 @@ def disjoint(values: NDArray[np.float32], spans: Spans, length: int) -> tuple[ND
         total = np.bincount(starts, column, len(edges))
         total -= np.bincount(ends, column, len(edges))
         np.divide(np.cumsum(total)[covered], covering, out=mean, casting="unsafe")
-    return found, np.stack([edges[covered], edges[covered + 1]], axis=1)
+    touched = np.empty((len(kept), len(covered)), dtype=np.bool_)
+    for column, of_any in zip(kept, touched, strict=True):
+        count = np.bincount(starts[column], minlength=len(edges))
+        count -= np.bincount(ends[column], minlength=len(edges))
+        np.greater(np.cumsum(count)[covered], 0, out=of_any)
+    return found, touched, np.stack([edges[covered], edges[covered + 1]], axis=1)
 
 
 def under(kept: NDArray[np.bool_], spans: Spans, length: int) -> NDArray[np.bool_]:
     """Nucleotides (length,) that any kept span covers. kept (n,), spans (n, 2) within [0, length), in any order."""
-    starts, ends = spans[kept].T
-    return np.cumsum(np.bincount(starts, minlength=length + 1) - np.bincount(ends, minlength=length + 1))[:-1] > 0
+    found = np.zeros(length, dtype=np.bool_)
+    starts, sizes = spans[kept, 0], lengths(spans[kept])
+    for offset in range(int(sizes.max(initial=0))):
+        found[starts[sizes > offset] + offset] = True
+    return found
 
 
 def sides(track: NDArray[np.bool_], spans: Spans) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -57,7 +68,8 @@ def sides(track: NDArray[np.bool_], spans: Spans) -> tuple[NDArray[np.bool_], ND
 
     Of spans that overlap some are neither. Of spans that do not, `under` and this give the kept ones and the rest.
     """
-    held = np.concatenate(([0], np.cumsum(track)))
+    held = np.zeros(len(track) + 1, dtype=np.int32)
+    np.cumsum(track, out=held[1:])
     count = held[spans[:, 1]] - held[spans[:, 0]]
     return count == lengths(spans), count == 0
 
@@ -74,6 +86,18 @@ def highest(values: NDArray[np.float32], spans: Spans, length: int) -> NDArray[n
         np.maximum.at(found, spans[longer, 0] + offset, values[longer])
     found[np.isneginf(found)] = np.nan
     return found
+
+
+def top(order: NDArray[np.int64], spans: Spans, wanted: int, length: int) -> NDArray[np.bool_]:
+    """Nucleotides (length,) under the first of spans (n, 2) in an order (n,), so many spans that about `wanted`
+    nucleotides are covered: of the two numbers next to it the nearer one, of equally near ones the smaller.
+    """
+    place = np.empty(len(spans), dtype=np.float32)
+    place[order] = np.arange(len(spans))
+    first = -highest(-place, spans, length)  # which of them, in that order, is the first to cover each nucleotide
+    newly = np.bincount(first[~np.isnan(first)].astype(np.int64), minlength=len(spans))
+    count = np.abs(np.append(0, np.cumsum(newly)) - wanted).argmin()
+    return under(place < count, spans, length)
 
 
 def apart(spans: Spans) -> bool:

@@ -55,11 +55,13 @@ MakeScorer = Callable[..., Scorer]
 def make_scorer() -> MakeScorer:
     """Sequences under a classifier of one rank by a function (see `Network`), cut into k-mers."""
 
-    def make(score: Score, sequences: Sequence[str], names: Sequence[str] = ("one", "other"), k: int = 6) -> Scorer:
+    def make(
+        score: Score, sequences: Sequence[str], names: Sequence[str] = ("one", "other"), k: int = 6, frames: int = 1
+    ) -> Scorer:
         ranks, network = Ranks((Rank("kind", tuple(names)),)), Network(score, len(names))
         model = ClassifierModel(network, KmerTokenizer(k, k), ranks, f"{id(network)}", {})  # type: ignore[arg-type]
         records = [Record(f"r{i}", f"r{i}", sequence) for i, sequence in enumerate(sequences)]
-        return Scorer.of(records, model, Engine(torch.device("cpu")))
+        return Scorer.of(records, model, Engine(torch.device("cpu")), frames=frames)
 
     return make
 

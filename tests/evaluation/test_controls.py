@@ -6,7 +6,8 @@ import pytest
 from seqmask.errors import UsageError
 from seqmask.evaluation import controls
 from seqmask.evaluation.controls import REFERENCES, SAME_AREA, MaskSet
-from seqmask.sequences.spans import runs, sides, under
+from seqmask.sequences.spans import sides, under
+from seqmask.sequences.tokens import KmerTokenizer
 
 
 def make_masks(seed=0, sizes=(40, 1, 25, 60, 7)):
@@ -42,14 +43,17 @@ def test_shapes_and_seeds(kind, dtype):
 
 @pytest.mark.parametrize("seed", range(10))
 @pytest.mark.parametrize("name", SAME_AREA)
-def test_same_area_keeps_exactly_as_many_tokens(name, seed):
-    """Whole tokens: every nucleotide that is kept lies under one of them."""
+def test_same_area_keeps_as_much_in_whole_tokens(name, seed):
+    """As many nucleotides to within a token (of up to 8 nt here), or as many tokens where runs are moved."""
     masks = make_masks(seed)
     tracks = SAME_AREA[name](np.random.default_rng(seed), masks)
-    for track, kept, spans in zip(tracks, masks.kept, masks.spans, strict=True):
+    for track, hard, kept, spans in zip(tracks, masks.hard, masks.kept, masks.spans, strict=True):
         shown, left = sides(track, spans)
-        assert shown.sum() == kept.sum()
         assert (shown ^ left).all()
+        if name in ("shuffled", "shifted"):
+            assert shown.sum() == kept.sum()
+        else:
+            assert abs(int(track.sum()) - int(hard.sum())) <= 4
 
 
 @pytest.mark.parametrize("value", [True, False])
@@ -161,13 +165,6 @@ def test_references():
         np.testing.assert_allclose(control, np.average(soft, weights=spans[:, 1] - spans[:, 0]), rtol=1e-6)
 
 
-def test_top_k_breaks_ties_at_random():
-    scores = np.array([1.0, 0.5, 0.5, 0.0])
-    picks = [tuple(np.flatnonzero(controls.top_k(scores, 2, np.random.default_rng(s)))) for s in range(50)]
-    assert set(picks) == {(0, 1), (0, 2)}
-    assert not controls.top_k(scores, 0, np.random.default_rng(0)).any()
-
-
 def test_top_fraction_counts_nucleotides():
     rng = np.random.default_rng(0)
     scores, nt = np.array([0.1, 0.9, 0.5, 0.7]), np.array([10, 2, 4, 4])
@@ -221,40 +218,41 @@ def test_mask_set_refuses_what_does_not_belong_together():
         MaskSet([np.zeros(0, np.float32)], [np.zeros(0, bool)], [np.zeros((0, 2), np.int32)], [""])
 
 
-def in_frames(rng, tokens=60, frames=(0, 2, 4)):
-    """A mask of runs of nucleotides, alike in three frames of 6-mers, of the random numbers of `rng`."""
-    length = 6 * tokens + 6
-    spans = np.concatenate(
-        [np.stack([np.arange(f, length - 6, 6), np.arange(f, length - 6, 6) + 6], axis=1) for f in frames]
-    )
-    track = np.repeat(rng.random(length // 12 + 1), 12)[:length]
-    soft = np.array([track[a:b].mean() for a, b in spans], dtype=np.float32)
-    return MaskSet([soft], [soft > 0.75], [spans.astype(np.int32)], ["".join(rng.choice(list("ACGT"), length))])
+def read_in(frames, length, rng, n=40):
+    """Masks as an Explainer makes them: of runs of few tokens, alike in the frames in which windows are read."""
+    tokenizer = KmerTokenizer(6, 6)
+    spans = []
+    for _ in range(n):
+        parts = [tokenizer.encode("A" * (length - frame)).spans + np.int32(frame) for frame in frames]
+        spans.append(np.concatenate(parts))
+    tracks = [np.convolve(rng.random(length), np.ones(7) / 7, mode="same") for _ in range(n)]
+    soft = [
+        np.array([track[a:b].mean() for a, b in of], dtype=np.float32) for track, of in zip(tracks, spans, strict=True)
+    ]
+    kept = [values >= np.quantile(values, 0.85) for values in soft]
+    return MaskSet(soft, kept, spans, ["".join(rng.choice(list("ACGT"), length)) for _ in range(n)])
 
 
+@pytest.mark.parametrize(("frames", "length"), [((0,), 600), ((0,), 601), ((0, 3), 500), ((0, 2, 4), 605)])
 @pytest.mark.parametrize("name", SAME_AREA)
-def test_overlapping_tokens_same_area_is_of_nucleotides(name):
-    """And is made of stretches that hold tokens: of nucleotides drawn one by one no token would be read."""
-    rng = np.random.default_rng(7)
-    read = []
-    for seed in range(20):
-        one, two = in_frames(rng), in_frames(rng)
-        masks = MaskSet(one.soft + two.soft, one.kept + two.kept, one.spans + two.spans, one.sequences + two.sequences)
-        tracks = SAME_AREA[name](np.random.default_rng(seed), masks)
-        for track, hard, spans in zip(tracks, masks.hard, masks.spans, strict=True):
-            assert track.sum() == hard.sum()
-            read.append([sides(track, spans)[0].sum(), sides(hard, spans)[0].sum()])
-            if name == "shuffled":
-                sizes = [sorted(np.diff(runs(of), axis=1)[:, 0].tolist()) for of in (track, hard)]
-                assert sizes[0] == sizes[1]
-    shown, own = np.mean(read, axis=0)
-    assert shown > 0.3 * own
-    if name in ("shuffled", "shifted"):  # of the same runs
-        np.testing.assert_allclose(shown, own, rtol=0.1)
+def test_a_control_is_read_as_well_as_the_mask(name, frames, length):
+    """As many nucleotides, and of them at least as many whole tokens: or it would be weak for its borders alone."""
+    masks = read_in(frames, length, np.random.default_rng(7))
+    tracks = SAME_AREA[name](np.random.default_rng(3), masks)
+    area = [np.concatenate(of).mean() for of in (tracks, masks.hard)]
+    assert area[0] == pytest.approx(area[1], rel=0.02)
+    if name not in ("shuffled", "shifted"):
+        pairs = zip(tracks, masks.hard, strict=True)
+        assert all(abs(int(track.sum()) - int(hard.sum())) <= 3 for track, hard in pairs)
+    shown, own = (
+        sum(sides(track, spans)[0].sum() for track, spans in zip(of, masks.spans, strict=True))
+        for of in (tracks, masks.hard)
+    )
+    assert shown > 0.95 * own
 
 
 def test_the_hard_mask_is_what_kept_tokens_cover():
-    masks = in_frames(np.random.default_rng(0))
+    masks = read_in((0, 2, 4), 301, np.random.default_rng(0), 1)
     (hard,), spans, kept = masks.hard, masks.spans[0], masks.kept[0]
     covered = {place for start, end in spans[kept] for place in range(start, end)}
     assert set(np.flatnonzero(hard).tolist()) == covered

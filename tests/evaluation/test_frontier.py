@@ -148,6 +148,23 @@ class TestFrontier:
         assert points[0].chance[0] == pytest.approx(0.4)  # 4 of 10
         assert points[0].chance[1] == pytest.approx((1 / 3) / (10 / 12))
 
+    def test_tokens_across_an_edge_are_read_on_neither_side(self) -> None:
+        """Tokens of 2 nt that begin at each one: the mask of one of them hides its two neighbours on both sides."""
+        scorer = Known()
+        starts = np.arange(TOKENS)
+        scorer.spans = lambda: [np.stack([starts, starts + 2], axis=1)] * 12  # type: ignore[method-assign]
+        read: list[list[float]] = []
+        plain = scorer.logits
+
+        def logits(masks: list[NDArray[np.float32]] | None = None) -> NDArray[np.int64]:
+            read.extend([] if masks is None else [masks[0].tolist()])
+            return plain(masks)
+
+        scorer.logits = logits  # type: ignore[method-assign]
+        (points,) = frontier(scorer, masks((4, 0, 1, 2, 3, 5, 6, 7, 8, 9)), scorer.truth, [[0.95]])  # type: ignore[arg-type]
+        assert points[0].area == pytest.approx(2 / 11)
+        assert [np.flatnonzero(side).tolist() for side in read] == [[4], [0, 1, 2, 6, 7, 8, 9]]
+
     @pytest.mark.parametrize("why", ["no reference", "never right"])
     def test_a_rank_with_nothing_to_keep(self, why: str) -> None:
         """It neither counts for nor against a mask, and decides no trade."""

@@ -6,8 +6,10 @@ from seqmask.errors import InputError
 from seqmask.evaluation.flags import red_flags
 from seqmask.evaluation.leakage import Judge, Verdicts, carried, check_judge, common
 from seqmask.evaluation.resampling import Resampling, bootstrap_interval
+from seqmask.evaluation.scoring import on_tokens
 from seqmask.evaluation.study import Study
 from seqmask.labels.ranks import Rank, Ranks
+from seqmask.sequences.spans import under
 from seqmask.sequences.tokens import KmerTokenizer
 
 BY = Resampling(1)
@@ -56,6 +58,29 @@ def test_a_judge_may_read_less_or_more_of_a_sequence():
     assert carried(kept, spans((0, 6), (6, 12))).tolist() == [True] * 12  # 12 nt are kept, and so many there are
     longer = carried(kept, spans((0, 6), (6, 12), (12, 18), (18, 24)))
     assert np.flatnonzero(longer).tolist() == [*range(6), *range(12, 18)]
+
+
+def test_a_judge_of_the_same_tokens_reads_the_same_mask(make_scorer, motifs):
+    """In three frames, too, where a run of one token holds no other one, and most tokens lie across its edges."""
+    sequences, _ = motifs
+    seen = []
+
+    def judge(ids, shown, masked):
+        seen.extend(shown.tolist())
+        return evidence(ids, shown)
+
+    scorer = make_scorer(judge, [sequence[:40] for sequence in sequences[:3]], frames=3)
+    places = scorer.spans()
+    hard = [under(np.arange(len(of)) == 1, of, int(of[:, 1].max())) for of in places]
+    ours = {view: np.zeros((3, 2), dtype=np.float32) for view in ("full", "masked", "inverse")}
+    Judge(scorer).report(ours, hard, places, scorer.model.ranks)
+    masked, inverse = on_tokens(hard, places)
+    assert all(part.sum() == 1 for part in masked)
+    assert all(part.sum() < len(part) - 1 for part in inverse)
+    pairs = [pair for side in (masked, inverse) for pair in zip(side, scorer.prepared, strict=True)]
+    for part, item in pairs:
+        for window in np.split(part, np.cumsum([len(of.tokens) for of in item.windows])[:-1]):
+            assert any(row[: len(window)] == window.tolist() and not any(row[len(window) :]) for row in seen)
 
 
 def test_classes_are_matched_by_name():

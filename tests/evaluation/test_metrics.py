@@ -139,21 +139,6 @@ def test_variation():
     assert metrics.variation(np.array([0.3]), spans_of(5)) == 0.0
 
 
-def test_segment_lengths():
-    kept = np.array([True, True, False, True])
-    assert metrics.segment_lengths(kept, spans_of(6, 6, 1, 3)).tolist() == [12, 3]
-    assert metrics.segment_lengths(np.zeros(4, dtype=bool), spans_of(6, 6, 1, 3)).tolist() == []
-    assert metrics.segment_lengths(np.zeros(0, dtype=bool), np.zeros((0, 2), dtype=np.int32)).tolist() == []
-
-
-def test_segments_of_overlapping_tokens_and_gaps():
-    overlapping = np.array([[0, 3], [1, 4], [2, 5]], dtype=np.int32)
-    assert metrics.segment_lengths(np.array([True, False, False]), overlapping).tolist() == [3]
-    assert metrics.segment_lengths(np.array([True, False, True]), overlapping).tolist() == [5]
-    apart = np.array([[0, 3], [5, 8]], dtype=np.int32)
-    assert metrics.segment_lengths(np.array([True, True]), apart).tolist() == [3, 3]
-
-
 def test_summary():
     values = np.append(np.arange(101.0), np.nan)
     assert metrics.summary(values) == metrics.Summary(50.0, 50.0, 5.0, 95.0)

@@ -216,21 +216,25 @@ def test_records_are_taken_lazily(model: Model, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_check_classifies_the_hard_masks(model: Model) -> None:
-    """Against the classifier called by hand on one window."""
-    import torch
-
-    record = records(sequence(7, 300))[0]
+    """Against the classifier called by hand on one window, whose last token overlaps the one before."""
+    record = records(sequence(7, 301))[0]
     (plain,) = run(model, [record])
     assert plain.masked_logits is plain.inverse_logits is None
     tau = float(np.quantile(plain.mask, 0.6))
     (found,) = run(model, [record], check=True, tau=tau)
     ids = torch.from_numpy(model.classifier.tokenizer.encode(record.sequence).ids[None].astype(np.int64))
     attention = torch.ones_like(ids, dtype=torch.bool)
-    hard = torch.from_numpy((found.mask[:, 0] >= tau).astype(np.float32))[None]
-    assert 0 < hard.mean() < 1
+    hard = found.mask[:, 0] >= tau
+    assert hard[-2] != hard[-1], "the fixture"
+    shown, left = hard.copy(), ~hard
+    left[-1] &= ~hard[-2]  # a token that shares a nucleotide with a kept one, and is none, is read on neither side
+    left[-2] &= ~hard[-1]
     with torch.inference_mode():
-        kept = model.classifier.network(ids, attention, hard, model.operator)[0].numpy()
-        rest = model.classifier.network(ids, attention, 1 - hard, model.operator)[0].numpy()
+        kept, rest = (
+            model.classifier.network(ids, attention, torch.from_numpy(side.astype(np.float32))[None], model.operator)
+            for side in (shown, left)
+        )
+    kept, rest = kept[0].numpy(), rest[0].numpy()
     np.testing.assert_allclose(found.masked_logits, kept, atol=1e-4)
     np.testing.assert_allclose(found.inverse_logits, rest, atol=1e-4)
     assert np.abs(kept - rest).max() > 0.1

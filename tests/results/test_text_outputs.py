@@ -204,18 +204,19 @@ def test_against_a_slow_oracle(seed: int, tracks: int, overlap: bool, at_random:
     sequences, lines = [], []
     for row, item in enumerate(items):
         track = [slow_track(item, column) for column in range(tracks)]
-        shown = track[-1]
+        shown, tokens_kept = track[-1], [slow_kept(item, column, tau) for column in range(tracks)]
+        kept = tokens_kept[-1]
         covered = [value for value in shown if value == value]
         if not covered:
             assert np.isnan(batch.kept_fraction[row])
             assert np.isnan(batch.mean_importance[row])
         else:
-            assert batch.kept_fraction[row] == pytest.approx(np.mean([np.float32(value) >= tau for value in covered]))
+            assert batch.kept_fraction[row] == pytest.approx(sum(kept) / len(covered))
             assert batch.mean_importance[row] == pytest.approx(np.mean(covered), abs=1e-6)
-        letters = [c if np.float32(v) >= tau else c.lower() for c, v in zip(item.record.sequence, shown, strict=True)]
+        letters = [c if value else c.lower() for c, value in zip(item.record.sequence, kept, strict=True)]
         sequences.append("".join(letters))
         for rank in range(tracks):
-            lines += slow_runs(item, track[rank], tau, ranks, rank if tracks == 2 else 1)
+            lines += slow_runs(item, track[rank], tokens_kept[rank], ranks, rank if tracks == 2 else 1)
     written = text(fasta.write, items, ranks, tau, hard_mask=False).split(">")[1:]
     assert ["".join(entry.splitlines()[1:]) for entry in written] == sequences
     found = [line.split("\t")[:5] for line in text(bed.write, items, ranks, tau).splitlines()]
@@ -234,15 +235,21 @@ def slow_track(item: Explanation, column: int) -> list[float]:
     return found
 
 
-def slow_runs(item: Explanation, track: list[float], tau: float, ranks: Ranks, rank: int) -> list[list[Any]]:
+def slow_kept(item: Explanation, column: int, tau: float) -> list[bool]:
+    """Whether any covering token reaches the threshold."""
+    tokens = list(zip(item.spans.tolist(), item.mask[:, column], strict=True))
+    places = range(len(item.record.sequence))
+    return [any(start <= i < end and value >= np.float32(tau) for (start, end), value in tokens) for i in places]
+
+
+def slow_runs(item: Explanation, track: list[float], kept: list[bool], ranks: Ranks, rank: int) -> list[list[Any]]:
     """BED columns of each run, then what they are sorted by."""
     taxon = bed_name(ranks.ranks[rank].classes[item.targets[rank]])
     found, start = [], None
-    for i, value in enumerate([*track, -1]):
-        kept = np.float32(value) >= tau
-        if kept and start is None:
+    for i, value in enumerate([*kept, False]):
+        if value and start is None:
             start = i
-        elif not kept and start is not None:
+        elif not value and start is not None:
             score = 1000 * np.mean(track[start:i])
             name = f"{ranks.names[rank]}:{taxon}"
             found.append([item.record.name, str(start), str(i), name, score, item.index, (start, rank)])

@@ -5,7 +5,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from seqmask.sequences.spans import average, joined, lay_out, lengths, runs, shift, spread, sums
+from seqmask.sequences.spans import (
+    average,
+    disjoint,
+    highest,
+    joined,
+    lay_out,
+    lengths,
+    runs,
+    shift,
+    sides,
+    spread,
+    sums,
+    top,
+    under,
+)
 
 
 def spread_by_loop(values, spans, length):
@@ -140,3 +154,43 @@ def test_average_is_the_mean_over_covered_nucleotides(seed):
     spans = rng.permutation(random_spans(rng, 60, 25))
     wanted = [np.nan if np.isnan(part).all() else np.nanmean(part) for part in (values[a:b] for a, b in spans)]
     np.testing.assert_allclose(average(values, spans), wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_kept_spans_cover_and_what_lies_in_it(seed):
+    """Against sets of nucleotides; no spans and empty ones among them."""
+    rng = np.random.default_rng(seed)
+    for _ in range(40):
+        length, count = int(rng.integers(1, 60)), int(rng.integers(0, 12))
+        spans = random_spans(rng, length, count)
+        values = rng.random(count, dtype=np.float32)
+        kept = values >= np.float32(0.6)
+        places = [set(range(*span)) for span in spans.tolist()]
+        covered = set().union(*(of for of, value in zip(places, kept, strict=True) if value))
+        track = under(kept, spans, length)
+        assert set(np.flatnonzero(track).tolist()) == covered
+        inside, outside = sides(track, spans)
+        assert inside.tolist() == [of <= covered for of in places]
+        assert outside.tolist() == [not of & covered for of in places]
+        best = highest(values, spans, length)
+        for i in range(length):
+            over = [value for value, of in zip(values.tolist(), places, strict=True) if i in of]
+            assert best[i] == max(over) if over else np.isnan(best[i])
+        np.testing.assert_array_equal(np.nan_to_num(best) >= np.float32(0.6), track)
+        means, touched, pieces = disjoint(values[:, None], np.stack([kept, ~kept], axis=1), spans, length)
+        np.testing.assert_array_equal(lay_out(means[0], pieces, length), spread(values, spans, length))
+        for column, of in zip(touched, (kept, ~kept), strict=True):
+            np.testing.assert_array_equal(lay_out(column, pieces, length, nothing=False), under(of, spans, length))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_top_of_an_order_covers_as_much_as_was_wanted(seed):
+    rng = np.random.default_rng(seed)
+    for _ in range(40):
+        length, count = int(rng.integers(1, 60)), int(rng.integers(1, 12))
+        spans = random_spans(rng, length, count)
+        order = rng.permutation(count)
+        wanted = int(rng.integers(0, length + 1))
+        nested = [under(np.isin(np.arange(count), order[:k]), spans, length) for k in range(count + 1)]
+        nearest = min(nested, key=lambda track: abs(int(track.sum()) - wanted))
+        np.testing.assert_array_equal(top(order, spans, wanted, length), nearest)

@@ -382,7 +382,7 @@ def threshold(model: Model) -> list[str]:
     parts = [
         "## Choice of the threshold",
         wrap(
-            "On split `val`: share of the sequences with the right class by the kept tokens / by the others / for the "
+            "On split `val`: share of the sequences with the right class by what is kept / by the rest / for the "
             f"most frequent class, all relative to whole sequences. Wanted was the smallest area that keeps at least "
             f"{least:g} in every rank of the mask and leaves hardly more than the most frequent class."
         ),

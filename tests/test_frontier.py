@@ -38,11 +38,20 @@ def test_lines_are_the_report() -> None:
     shares = genus["fractions"]["seqmask"]
     assert list(drawn["seqmask"].get_xdata()) == [100 * float(share) for share in shares]
     assert list(drawn["seqmask"].get_ydata()) == [of["kept"] for of in shares.values()]
-    assert list(drawn["inverse, own threshold"].get_ydata()) == [genus["rows"]["seqmask"]["inverse"]["accuracy"]]
+    assert "inverse, own threshold" not in drawn, "of three frames an area is not a share of the tokens"
     rivals = {line.get_label(): line for line in axes[5].get_lines()}
     assert [name for name in rivals if not name.startswith("_")] == list(report["rivals"]["methods"])
     theirs = report["rivals"]["methods"]["occlusion-odds"]["per_rank"]["ranks"]["genus"]["fractions"]
     assert list(rivals["occlusion-odds"].get_ydata()) == [of["kept"] for of in theirs.values()]
+
+
+def test_in_one_frame_the_hard_mask_stands_at_its_area() -> None:
+    report = json.loads(REPORT.with_name("rivals-500.json").read_text())
+    genus = report["ranks"]["genus"]
+    drawn = {line.get_label(): line for line in frontier.figure(report).axes[2].get_lines()}
+    own = drawn["inverse, own threshold"]
+    assert list(own.get_xdata()) == [100 * genus["mask"]["area"]["mean"]]
+    assert list(own.get_ydata()) == [genus["rows"]["seqmask"]["inverse"]["accuracy"]]
 
 
 def test_a_figure_is_written(tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def mask(
         typer.Option(
             min=0,
             max=1,
-            help="Keep tokens with m at least this; default: the model's own.",
+            help="Keep what tokens with m of at least this cover; default: the model's own.",
             rich_help_panel=MASKS,
         ),
     ] = None,

@@ -304,10 +304,10 @@ FEWEST = 5  # sequences of a kind of annotation that is printed
 
 
 def _annotations(name: str, kinds: dict[str, dict[str, Any]]) -> Table:
-    """Importance and kept tokens inside each kind of annotation against the rest of the same sequences."""
+    """Importance and what is kept inside each kind of annotation against the rest of the same sequences."""
     columns = ("sequences", "m inside", "outside", "ratio (95 % interval)", "kept inside", "outside", "ratio")
     title = "annotations" if name == "all" else f"annotations, mask of {name}"
-    table = _table(f"{title}: importance m and share of kept tokens", "kind", *columns)
+    table = _table(f"{title}: importance m and share that is kept", "kind", *columns)
     shown = {kind: of for kind, of in kinds.items() if of["sequences"] >= FEWEST}
     for kind, of in shown.items():
         cells = [

@@ -467,18 +467,20 @@ def test_json_to_stdout_is_json_alone(
     assert json.loads(done.out)["tool"] == "seqmask"
 
 
-def test_the_same_path_as_mask(run: Run, few: Path, tiny_model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("frames", [1, 3])
+def test_the_same_path_as_mask(run: Run, few: Path, tiny_model: Path, tmp_path: Path, frames: int) -> None:
     """The accuracy of the hard masks is that of `mask --check`, and so is the area."""
     path, table = tmp_path / "x.json", tmp_path / "x.tsv"
-    run("evaluate", few, "-m", tiny_model, "--json", path)
-    run("mask", few, "-m", tiny_model, "--tsv", table, "--check")
+    run("evaluate", few, "-m", tiny_model, "--json", path, "--frames", frames)
+    run("mask", few, "-m", tiny_model, "--tsv", table, "--check", "--frames", frames)
     report = json.loads(path.read_text())
     header, *lines = (line.split("\t") for line in table.read_text().splitlines())
     column = {name: [line[i] for line in lines] for i, name in enumerate(header)}
+    assert report["mask"]["area"]["mean"] == pytest.approx(np.mean([*map(float, column["kept_fraction"])]), abs=1e-4)
     for rank in RANKS:
         row = report["ranks"][rank]["rows"]["seqmask"]
-        for which, name in (("masked", "masked"), ("inverse", "inverse")):
-            same = np.mean([a == b for a, b in zip(column[rank], column[f"{rank}_{name}"], strict=True)])
+        for which in ("masked", "inverse"):
+            same = np.mean([a == b for a, b in zip(column[rank], column[f"{rank}_{which}"], strict=True)])
             assert row[which]["agreement"] == pytest.approx(same)
 
 

@@ -23,7 +23,7 @@ from seqmask.commands.train_explainer import last_tenth, train_explainer, verdic
 from seqmask.config import ClassifierOptions, Compute, ExplainerOptions
 from seqmask.errors import InputError, SeqmaskError, StoppedError, UsageError
 from seqmask.evaluation.frontier import AREAS, FEW_AREAS, Point, Wanted
-from seqmask.evaluation.scoring import Scorer
+from seqmask.evaluation.scoring import Scorer, hard_masks
 from seqmask.inference.engine import Engine
 from seqmask.labels.ranks import Ranks
 from seqmask.models.checkpoint import CLASSIFIER_FILES, load_classifier, load_model, save_classifier
@@ -189,14 +189,15 @@ class TestExplainer:
         assert not (tmp_path / "model" / "explainer-checkpoint.safetensors").exists()
 
     def check_masks(self, model: Any, data: tuple[Path, Path], points: Sequence[dict[str, Any]]) -> None:
-        """Stored areas are those of the stored model: share of the tokens of `val` at or above the threshold."""
+        """Stored areas are those of the stored model: share of the nucleotides of `val` under tokens that reach tau."""
         labels = dict(line.split("\t", 1) for line in data[1].read_text().splitlines())
         val = [record for record in read([str(data[0])]) if labels[record.name].endswith("val")]
         scorer = Scorer.of(val, model.classifier, Engine(), model.operator, frames=model.frames)
-        masks = np.concatenate(scorer.masks(model.explainer))
+        masks = scorer.masks(model.explainer)
         for point in points:
-            track = point["ranks"][0] if masks.shape[1] > 1 else 0
-            assert (masks[:, track] >= point["threshold"]).mean() == pytest.approx(point["area"], abs=1e-6)
+            track = point["ranks"][0] if model.explainer.tracks > 1 else 0
+            hard = hard_masks([mask[:, track] for mask in masks], scorer.spans(), point["threshold"])
+            assert np.concatenate(hard).mean() == pytest.approx(point["area"], abs=1e-6)
 
     def test_soft_masks(self, run: Run, data: tuple[Path, Path], classifier: Path, tmp_path: Path) -> None:
         done = explain(run, data, classifier, tmp_path / "model", "--soft", "--operator", "blend", "--force-operator")

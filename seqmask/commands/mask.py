@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from seqmask.commands.inputs import listed
 from seqmask.commands.portion import part_of, plan, portion, share_of
 from seqmask.commands.report import mask_report, small_files
-from seqmask.commands.resuming import decisive, kept, nothing_more, recovery
+from seqmask.commands.resuming import all_there, decisive, is_shard, kept, nothing_more, recovery
 from seqmask.commands.target import by_rank, named_classes
 from seqmask.config import Compute, MaskOptions
 from seqmask.errors import brief
@@ -116,10 +117,12 @@ def mask(options: MaskOptions, say: Callable[[str], None], report: Callable[[Tal
     reads = [*options.reads, *listed(options.infile_list)]
     listing = [options.infile_list] if options.infile_list else []
     extras = [*small_files(options), *(paths.beside().values() if options.shard else ())]
-    if whole is None:
-        paths.check(options.force, extras=extras, resume=options.resume, inputs=[*reads, *listing])
-    else:  # some outputs may have their names already
+    refuse = partial(paths.check, options.force, extras=extras, resume=options.resume, inputs=[*reads, *listing])
+    again = options.resume and bool(options.shard) and all_there(paths, extras)
+    if whole is not None:  # some outputs may have their names already
         check_resumable(paths.given())
+    elif not again:
+        refuse()
     left = stopped(first) if options.resume else 0
     check_inputs([*reads, *listing])
     part = part_of(options.shard, reads) if options.shard else None
@@ -142,6 +145,11 @@ def mask(options: MaskOptions, say: Callable[[str], None], report: Callable[[Tal
     if shard is not None:
         say(f"shard {shard.name}: records {shard.start} to {shard.stop} of {shard.total}")
         facts["shard"] = shard.to_json()
+        if again and is_shard(paths, shard):
+            say("its outputs are there, whole, of the same input and options: nothing to do")
+            return Tally()
+        if again:
+            refuse()
     going_on = recovery(paths, options, run)
     if whole is not None and going_on is not None:
         nothing_more(portion(read(reads), shard, whole))

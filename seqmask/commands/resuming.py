@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 from seqmask.config import MaskOptions, to_json
 from seqmask.errors import InputError, brief
 from seqmask.results.files import is_straight
+from seqmask.results.journal import Journal
+from seqmask.results.merge import identify
 from seqmask.results.recovery import Recovery
+from seqmask.results.shard import Shard
 from seqmask.results.writer import Outputs, Paths
 from seqmask.sequences.records import Record
 
@@ -35,6 +39,20 @@ def recovery(paths: Paths, options: MaskOptions, run: dict[str, Any]) -> Recover
         return None
     outputs = {kind: str(Path(path).resolve()) for kind, path in paths.given().items()}
     return Recovery(run | {"outputs": outputs, "shard": options.shard}, options.resume, options.checkpoint_minutes * 60)
+
+
+def all_there(paths: Paths, extras: Iterable[str]) -> bool:
+    """Whether every output has its name, and no run was stopped since. extras: other files that the run writes."""
+    given = list(paths.given().values())
+    return all(map(os.path.isfile, [*given, *extras])) and not Journal.beside(given[0]).exists()
+
+
+def is_shard(paths: Paths, shard: Shard) -> bool:
+    """Whether outputs that are there hold this shard, masked in this way."""
+    wanted = Shard.from_json("", shard.to_json())
+    with contextlib.suppress(InputError):  # no shard at all, or cut off
+        return all(identify(path) == (kind, wanted) for kind, path in paths.given().items())
+    return False
 
 
 def nothing_more(left: Iterator[tuple[int, Record]]) -> None:

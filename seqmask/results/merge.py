@@ -39,7 +39,7 @@ def arrange(paths: Sequence[str]) -> tuple[str, list[str], list[Shard]]:
     for path in paths:
         if path in shards:
             raise InputError(path, "named twice", expected="each shard once")
-        kinds[path], shards[path] = _identify(path)
+        kinds[path], shards[path] = identify(path)
     first = paths[0]
     for path, kind in kinds.items():
         if kind != kinds[first]:
@@ -48,7 +48,8 @@ def arrange(paths: Sequence[str]) -> tuple[str, list[str], list[Shard]]:
     return kinds[first], order, [shards[path] for path in order]
 
 
-def _identify(path: str) -> tuple[str, Shard]:
+def identify(path: str) -> tuple[str, Shard]:
+    """What kind of output this is (hdf5, fasta, bed, tsv), of which shard. Raises InputError if of none, or cut off."""
     if is_straight(path):
         found = "a directory" if Path(path).is_dir() else "a pipe or device"
         raise InputError(

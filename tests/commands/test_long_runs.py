@@ -96,6 +96,38 @@ def test_merged_shards(run: Run, some: Path, tiny_model: Path, whole: Path, tmp_
     assert (done.code, done.out) == (2, b"")
 
 
+def test_a_finished_shard_that_is_asked_for_again(run: Run, some: Path, tiny_model: Path, tmp_path: Path) -> None:
+    command = ("mask", "-m", tiny_model, "-x", "cpu", "-t", 1, "-o", tmp_path / "x")
+    shard = ("--shard", "1/2", "--resume")
+    assert run(*command, some, *shard).code == 0
+    files = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in tmp_path.iterdir()}
+    for force in ((), ("--force",)):
+        done = run(*command, some, *shard, *force)
+        assert done.code == 0, done.err
+        assert "its outputs are there, whole, of the same input and options: nothing to do" in done.err
+    assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in tmp_path.iterdir()} == files
+
+    def refused(*arguments: object) -> bool:
+        done = run(*command, *arguments)
+        assert not done.code or "nothing to do" not in done.err
+        return done.code == 2 and "x.fasta exists already; give --force to overwrite it" in done.err
+
+    more = tmp_path.parent / "more.fasta"
+    more.write_bytes(some.read_bytes() + b">another\nACGTACGTACGT\n")
+    assert refused(more, *shard)  # another input
+    assert refused(some, "--shard", "2/2", "--resume")
+    assert refused(some, *shard, "--check")  # other options
+    assert refused(some, *shard[:2])  # without --resume
+    assert refused(some, "--resume")  # no shard: nothing says what a whole output is of
+    with open(tmp_path / "x.bed", "ab") as bed:
+        bed.write(b"\n")
+    assert refused(some, *shard)  # changed since
+    done = run(*command, some, *shard, "--force")
+    assert (done.code, done.out) == (0, b"")
+    same(tmp_path / "x", tmp_path / "x")
+    assert (tmp_path / "x.bed").read_bytes() == files[tmp_path / "x.bed"][1]
+
+
 KILLED = """
 import os, signal, sys
 from seqmask.inference import explain

@@ -159,6 +159,7 @@ def apart(log_file: Path | None, options: Any) -> Path | None:
 
 def _names(options: Any, file: Path, *more: str) -> bool:
     """Whether the options, or `more`, name this file, or it is one that a run writes or reads beside those."""
+    from seqmask.commands.inputs import listed
     from seqmask.labels.taxonomy import FILES
     from seqmask.results.files import is_straight, same_file
     from seqmask.results.shard import SUFFIX
@@ -169,6 +170,8 @@ def _names(options: Any, file: Path, *more: str) -> bool:
     named += [*more, *getattr(options, "derived", ())]
     if taxonomy := getattr(options, "taxonomy", None):
         named += [str(taxonomy / name) for name in FILES]
+    if (listing := getattr(options, "infile_list", None)) and not is_straight(listing):  # a pipe is read once
+        named += listed(listing)
     own = file.absolute()
     if any(own in (Path(path).absolute(), Path(path + SUFFIX).absolute()) for path in named):
         return True

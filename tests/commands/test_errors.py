@@ -305,6 +305,16 @@ def test_what_the_command_line_cannot_mean(run: Run, few: Path, tiny_model: Path
         assert reads.read_bytes() == before
 
 
+def test_the_log_is_no_file_of_the_list(run: Run, few: Path, tiny_model: Path, tmp_path: Path) -> None:
+    reads, listing, table = tmp_path / "reads.fasta", tmp_path / "list.txt", tmp_path / "a.tsv"
+    shutil.copy(few, reads)
+    listing.write_text(f"{reads}\n")
+    done = run("mask", "-q", "--infile-list", listing, "-m", tiny_model, "--tsv", table, "--log-file", reads)
+    check(done, 2, r"reads\.fasta is an input or output of this run")
+    assert reads.read_bytes() == few.read_bytes()
+    assert not table.exists()
+
+
 def test_the_config_is_no_output(run: Run, few: Path, tiny_model: Path, tmp_path: Path) -> None:
     """It would be replaced by it; but a run may be repeated by the options that it has left."""
     config = tmp_path / "c.toml"

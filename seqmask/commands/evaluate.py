@@ -44,7 +44,7 @@ def evaluate(options: EvaluateOptions, say: Callable[[str], None], report: Repor
     check_options(options)
     rivals = parse(options.rivals)
     directory = resolve(options.model)
-    model, engine = load(directory, options.compute)
+    model, engine = load(directory, options.compute, options.frames)
     watch = Watch(report)
     engine.pulse = watch.done
     judge = load_judge(options.judge, model) if options.judge is not None else None

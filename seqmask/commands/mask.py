@@ -127,7 +127,7 @@ def mask(options: MaskOptions, say: Callable[[str], None], report: Callable[[Tal
     check_inputs([*reads, *listing])
     part = part_of(options.shard, reads) if options.shard else None
     directory = resolve(options.model)
-    model, engine = load(directory, options.compute)
+    model, engine = load(directory, options.compute, options.frames)
     if engine.device.type == "cuda":
         ready(model, engine)
     tau = model.threshold if options.threshold is None else options.threshold
@@ -249,10 +249,11 @@ def remarks(outputs: Outputs, ranks: Sequence[str], min_confidence: float) -> It
         )
 
 
-def load(directory: Any, compute: Compute) -> tuple[Model, Engine]:
-    """A model on its device, and the engine that runs it."""
+def load(directory: Any, compute: Compute, frames: int = 0) -> tuple[Model, Engine]:
+    """A model on its device, and the engine that runs it. frames: in how many records are read, 0 = the model's own."""
     device, precision = options_of(compute)
     model = load_model(directory)
+    model.read_in(frames)
     model.classifier.network.to(device)
     model.explainer.to(device)
     return model, Engine(device, precision, token_budget(device, model.classifier.network.config), compute.batch_size)

@@ -66,7 +66,7 @@ def profile(options: ProfileOptions, say: Callable[[str], None], report: Callabl
     record = read_reference(options.reference)
     reference = Reference(record)
     regions = [] if options.regions is None else regions_of(options.regions, record)
-    model, engine = load(resolve(options.model), options.compute)
+    model, engine = load(resolve(options.model), options.compute, options.frames)
     labelled = read_labelled(options.sequences, options.labels, ())
     records = sampled(of_split(labelled, options.split, options.sequences), options.limit, options.seed)
     column = labelled.resampled_by()

@@ -125,6 +125,13 @@ class Validation:
             points.append(of_track)
         return self._logged(step, [of[0] for of in at_centre], points)
 
+    def in_frames(self, frames: int, explainer: Explainer, step: int) -> list[Point]:
+        """The chosen point of each track where the same records are read in so many frames; it is not logged."""
+        old = self.scorer
+        records = [item.record for item in old.prepared]
+        scorer = Scorer.of(records, old.model, old.engine, old.operator, old.overlap, frames)
+        return Validation(scorer, self.reference, self.wanted).measure(explainer, step, AREAS)
+
     def _logged(self, step: int, chosen: list[Point], points: list[list[Point]]) -> list[Point]:
         """The chosen points, once they are in the log."""
         self.log.append(
@@ -394,6 +401,10 @@ def finish(
     chosen = validation.centred(explainer, options.steps)
     for point in chosen:
         say(f"stored, the area chosen among more of them: {described(point, model.ranks.names)}")
+    fewer = {number: validation.in_frames(number, explainer, options.steps) for number in range(1, options.frames)}
+    for number, points in fewer.items():
+        for point in points:
+            say(f"--frames {number}: {described(point, model.ranks.names)}")
     for line in verdict(validation.step, chosen, validation.wanted, options.target_area, model.ranks.names):
         say(line)
     settings = {
@@ -403,8 +414,14 @@ def finish(
         "validation": [asdict(point) for point in chosen],
     }
     copy_classifier(options.classifier, options.output)
-    digest = save_explainer(options.output, explainer, model, CENTRE, operator, settings, options.frames)
-    result = {"explainer_sha256": digest, "threshold": CENTRE, "validation": validation.log}
+    thresholds = {number: [point.threshold for point in points] for number, points in fewer.items()}
+    digest = save_explainer(options.output, explainer, model, CENTRE, operator, settings, options.frames, thresholds)
+    result = {
+        "explainer_sha256": digest,
+        "threshold": CENTRE,
+        "validation": validation.log,
+        "fewer_frames": {str(number): [asdict(point) for point in points] for number, points in fewer.items()},
+    }
     write_json(options.output / "explainer-report.json", result)
     write_json(options.output / "explainer-history.json", thin(history))
     plot = draw(training_panels(history, validated, model.ranks.names), "step")

@@ -7,8 +7,8 @@ which `seqmask mask` reads, holds the same of its classifier and explainer.safet
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,8 @@ class ClassifierModel:
 class Model:
     """Classifier and Explainer. threshold: the Explainer's own tau; operator: the one it was trained with.
 
-    frames: k-mer frames of a record that are read and averaged unless the user says otherwise.
+    frames: k-mer frames of a record that are read and averaged unless the user says otherwise. fewer: of each smaller
+    number of frames the thresholds of the tracks, in (0, 1): see `read_in`.
     """
 
     classifier: ClassifierModel
@@ -55,6 +56,16 @@ class Model:
     sha256: str
     settings: dict[str, Any]
     path: Path
+    fewer: dict[int, list[float]] = field(default_factory=dict)
+
+    def read_in(self, frames: int) -> None:
+        """Shift the masks so that the threshold is right where records are read in fewer frames; once, after loading.
+
+        A nucleotide is kept where the tokens of any frame keep it, so fewer frames keep less at the same threshold.
+        Nothing changes for the model's own number of frames (0 is that, too) and for larger ones.
+        """
+        if frames in self.fewer:  # a threshold is the m of some token, which rounding must not take away
+            self.explainer.centre([tau * (1 - 1e-5) for tau in self.fewer[frames]])
 
 
 def weights_sha256(module: nn.Module) -> str:
@@ -162,6 +173,7 @@ def save_explainer(
     operator: str,
     settings: dict[str, Any],
     frames: int = 1,
+    fewer: Mapping[int, Sequence[float]] | None = None,
 ) -> str:
     """Write explainer.safetensors and explainer.json; returns the digest of the weights file."""
     directory.mkdir(parents=True, exist_ok=True)
@@ -176,6 +188,7 @@ def save_explainer(
             "site": "embeddings",
             "threshold": threshold,
             "frames": frames,
+            "fewer_frames": {str(number): list(of_tracks) for number, of_tracks in (fewer or {}).items()},
             "classifier_sha256": classifier.sha256,
             "tokenizer_sha256": classifier.tokenizer.sha256,
             "settings": settings,
@@ -217,6 +230,7 @@ def load_model(directory: Path) -> Model:
         digest,
         data["settings"],
         directory,
+        {int(number): of_tracks for number, of_tracks in data.get("fewer_frames", {}).items()},
     )
 
 

@@ -8,6 +8,7 @@ import gzip
 import json
 import lzma
 import re
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +33,7 @@ from seqmask.sequences.records import read
 
 Run = Callable[..., Any]
 Sequences = Callable[[bytes], dict[str, str]]
+ROOT = Path(__file__).resolve().parents[2]
 RANKS = ("superkingdom", "phylum", "genus")
 COLUMNS = ["id", "length", "n_tokens", "status", "kept_fraction", "mean_importance"]
 SUFFIXES = ("bed", "fasta", "h5", "tsv")
@@ -481,3 +483,34 @@ def test_a_name_that_comes_twice_is_told(
     assert done.err.count("names come more than once") == 1
     assert f"as {given[0]!r} does" in done.err
     assert "more than once" not in run("mask", few, "-m", tiny_model, "--tsv", "-").err
+
+
+@pytest.mark.parametrize("command", ["mask", "evaluate", "profile"])
+def test_fewer_frames_have_a_threshold_of_their_own(
+    command: str, run: Run, few: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    """The model reads three frames; of one frame it says a threshold that every token reaches."""
+    copy = shutil.copytree(tiny_model, tmp_path / "copy")
+    about = json.loads((copy / "explainer.json").read_text())
+    (copy / "explainer.json").write_text(json.dumps(about | {"frames": 3, "fewer_frames": {"1": [0.001]}}))
+    genes = ROOT / "examples" / "16s"
+    asked: dict[str, tuple[Any, ...]] = {
+        "mask": (few, "--tsv", "-"),
+        "evaluate": (few, "--limit", 4, "--sample", 1, "--json", "-"),
+        "profile": (genes / "genes.fasta.gz", "-r", genes / "ecoli.fasta", "--limit", 2, "--tsv", "-"),
+    }
+
+    def kept(*more: Any) -> float:
+        done = run(command, *asked[command], "-m", copy, "-x", "cpu", "-t", 1, *more)
+        assert done.code == 0, done.err
+        if command == "evaluate":
+            return float(json.loads(done.out)["mask"]["area"]["mean"])
+        header, *lines = (line.split("\t") for line in done.text.splitlines())
+        column = header.index("kept_fraction" if command == "mask" else "kept")
+        shares = [float(line[column]) for line in lines if line[column] not in ("", "nan", "NA")]
+        return sum(shares) / len(shares)
+
+    assert kept("--frames", 1) > 0.99
+    assert kept("--frames", 1, "--threshold", 0.9999) < 0.9
+    assert kept() < 0.9
+    assert kept("--frames", 2) < 0.9

@@ -164,6 +164,13 @@ class TestExplainer:
         assert [point["ranks"] for point in chosen] == ([[0], [1], [2]] if tracks == 3 else [[0, 1, 2]])
         self.check_masks(model, data, chosen)
         assert all(point["area"] < 0.55 for point in chosen)
+        assert list(report["fewer_frames"]) == (["1"] if "--frames" in options else [])
+        for number, points in report["fewer_frames"].items():
+            assert model.fewer == {int(number): [point["threshold"] for point in points]}
+            self.check_masks(model, data, points, int(number))
+            shifted = load_model(tmp_path / "model")
+            shifted.read_in(int(number))
+            self.check_masks(shifted, data, [point | {"threshold": 0.5} for point in points], int(number))
         known, centred = (entry["frontier"] for entry in report["validation"][-2:])
         for old, track, point in zip(known, centred, chosen, strict=True):
             assert len(track) == len(old)
@@ -188,11 +195,13 @@ class TestExplainer:
         assert ("area genus" if tracks == 3 else "area") in words
         assert not (tmp_path / "model" / "explainer-checkpoint.safetensors").exists()
 
-    def check_masks(self, model: Any, data: tuple[Path, Path], points: Sequence[dict[str, Any]]) -> None:
+    def check_masks(
+        self, model: Any, data: tuple[Path, Path], points: Sequence[dict[str, Any]], frames: int = 0
+    ) -> None:
         """Stored areas are those of the stored model: share of the nucleotides of `val` under tokens that reach tau."""
         labels = dict(line.split("\t", 1) for line in data[1].read_text().splitlines())
         val = [record for record in read([str(data[0])]) if labels[record.name].endswith("val")]
-        scorer = Scorer.of(val, model.classifier, Engine(), model.operator, frames=model.frames)
+        scorer = Scorer.of(val, model.classifier, Engine(), model.operator, frames=frames or model.frames)
         masks = scorer.masks(model.explainer)
         for point in points:
             track = point["ranks"][0] if model.explainer.tracks > 1 else 0

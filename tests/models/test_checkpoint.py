@@ -128,6 +128,26 @@ def test_model_round_trip(tmp_path: Path, tracks: int) -> None:
     torch.testing.assert_close(*logits, rtol=0, atol=0)
 
 
+def test_fewer_frames_have_thresholds_of_their_own(tmp_path: Path) -> None:
+    save_classifier(tmp_path, network(), TOKENIZER, RANKS, {})
+    classifier = load_classifier(tmp_path)
+    explainer = Explainer.like(classifier.network, 1, 2)
+    torch.nn.init.normal_(explainer.head.weight)
+    thresholds = {1: [0.2, 0.7], 2: [0.4, 0.4]}
+    save_explainer(tmp_path, explainer, classifier, 0.5, "blend", {}, 3, thresholds)
+    ids = torch.randint(5, 25, (8, 15))
+    with torch.inference_mode():
+        before = torch.sigmoid(load_model(tmp_path).explainer(ids, None))
+        for frames, levels in ((0, [0.5, 0.5]), *thresholds.items(), (3, [0.5, 0.5]), (6, [0.5, 0.5])):
+            model = load_model(tmp_path)
+            assert (model.frames, model.fewer) == (3, thresholds)
+            model.read_in(frames)
+            kept = before >= torch.tensor(levels)
+            assert torch.equal(torch.sigmoid(model.explainer(ids, None)) >= 0.5, kept), frames
+            assert kept.any()
+            assert not kept.all()
+
+
 @pytest.mark.usefixtures("usual_umask")
 def test_files_can_be_read_by_others(tmp_path: Path) -> None:
     """safetensors writes 0600, which the users of an installed package could not read."""

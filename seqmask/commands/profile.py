@@ -157,7 +157,7 @@ def inside(held: Aligned, names: list[str], tau: float, seed: int) -> dict[str, 
 def described(options: ProfileOptions, model: Model, reference: Reference, tau: float) -> dict[str, Any]:
     """What the report says of its making."""
     named = [Path(path) for path in options.sequences if path != "-"]
-    inputs = [*named, options.reference, *([options.labels] if options.labels else [])]
+    inputs = [*named, options.reference, *([options.labels] if options.labels else []), Path(options.regions or "")]
     return {
         "tool": "seqmask",
         "seqmask_version": version(),

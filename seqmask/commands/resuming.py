@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import Any, Final
 
 from seqmask.config import MaskOptions, to_json
@@ -37,8 +36,7 @@ def recovery(paths: Paths, options: MaskOptions, run: dict[str, Any]) -> Recover
     """How the run can be stopped and go on; None where an output is no file."""
     if any(is_straight(path) for path in paths.given().values()):
         return None
-    outputs = {kind: str(Path(path).resolve()) for kind, path in paths.given().items()}
-    return Recovery(run | {"outputs": outputs, "shard": options.shard}, options.resume, options.checkpoint_minutes * 60)
+    return Recovery(run | {"shard": options.shard}, options.resume, options.checkpoint_minutes * 60)
 
 
 def all_there(paths: Paths, extras: Iterable[str]) -> bool:
@@ -72,7 +70,7 @@ def kept(outputs: Outputs, left: int, say: Callable[[str], None]) -> Iterator[No
     if outputs.resumed.records:
         say(f"going on after {outputs.resumed.records} records")
     elif left:
-        say(f"of {left} records of the stopped run not all is there (a compressed output was cut off): starting over")
+        say(f"of {left} records of the stopped run not all is there any more: starting over")
     try:
         yield
     except BaseException:

@@ -1,8 +1,10 @@
 """Masks that know nothing of the classifier, to set beside an Explainer's: what any mask of that size would do.
 
 Masks of n sequences are ragged: lists of arrays. A control of the same area is a hard mask of nucleotides, and in every
-sequence it keeps as much as the mask that it stands beside, to within a token. It begins and ends where tokens do: of
-other stretches fewer tokens would be read, and the control would be too weak. References are masks of tokens, 1 = kept.
+sequence it keeps as much as the mask that it stands beside, to within a token; where runs are moved, as many steps from
+token to token, which are not all as long where windows share nucleotides or tokens are BPE: a few per cent more on
+average, so that the mask has no advantage. It begins and ends where tokens do: of other stretches fewer tokens would be
+read, and the control would be too weak. References are masks of tokens, 1 = kept.
 """
 
 from __future__ import annotations

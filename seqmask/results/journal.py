@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +29,11 @@ class Checkpoint:
     texts: dict[str, tuple[int, str]] = field(default_factory=dict)
     parts: int = 0
     counts: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, entry: Mapping[str, Any]) -> Checkpoint:
+        """From a line of the journal; what another version wrote beyond these fields is left out."""
+        return cls(**{of.name: entry[of.name] for of in fields(cls) if of.name in entry})
 
 
 class Journal:
@@ -78,12 +83,12 @@ class Journal:
 
     def checkpoints(self) -> list[Checkpoint]:
         """All that were logged whole, in order."""
-        return [Checkpoint(**entry) for entry in self._entries()[1:] if "records" in entry]
+        return [Checkpoint.of(entry) for entry in self._entries()[1:] if "records" in entry]
 
     def whole(self) -> Checkpoint | None:
         """The records of all files, if they only want their names."""
         found = [entry["whole"] for entry in self._entries()[-1:] if "whole" in entry]
-        return Checkpoint(**found[0]) if found else None
+        return Checkpoint.of(found[0]) if found else None
 
     def moves(self) -> list[tuple[Path, Path]]:
         """Names that are to be given, if the run had come so far."""
@@ -124,6 +129,24 @@ def stopped(output: str | Path) -> int:
     checkpoints = journal.checkpoints()
     journal.close()
     return checkpoints[-1].records if checkpoints else 0
+
+
+def stopped_beside(outputs: Iterable[str | Path]) -> int:
+    """Most records that any stopped run left for one of these outputs, its first or not; 0 without one.
+
+    The journal is beside a run's first output: it is looked for in the directories of these.
+    """
+    ours = {os.path.realpath(path) for path in outputs if not is_straight(path)}
+    most = 0
+    for folder in {Path(path).parent for path in ours}:
+        for path in folder.glob(".*.partial.journal"):
+            with contextlib.suppress(OSError, SeqmaskError):  # gone, not ours to read, or of a run that goes on
+                journal = Journal(path)
+                run, checkpoints = journal.run() or {}, journal.checkpoints()
+                journal.close()
+                if checkpoints and ours & set(run.get("outputs", {}).values()):
+                    most = max(most, checkpoints[-1].records)
+    return most
 
 
 def ended(output: str | Path) -> Checkpoint | None:

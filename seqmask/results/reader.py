@@ -58,7 +58,7 @@ class Results:
             self._check_columns()
             shape = self.file["tokens/importance"].shape
             self.tracks = int(shape[1]) if len(shape) == 2 else 1
-        except (IndexError, KeyError, TypeError, ValueError, OSError) as error:
+        except (IndexError, KeyError, TypeError, ValueError, OSError, RuntimeError) as error:  # h5py has them all
             self.file.close()
             raise InputError(self.path, f"a damaged {FORMAT} file ({error})", remedy="write it again") from error
         except BaseException:
@@ -69,7 +69,7 @@ class Results:
         """Rows start to stop of a dataset such as `tokens/start`; text comes as bytes. Raises InputError if damaged."""
         try:
             rows: NDArray[Any] = self.file[name][start:stop]
-        except OSError as error:
+        except (OSError, RuntimeError) as error:
             raise InputError(self.path, f"{name} cannot be read ({error})", remedy="write the file again") from error
         return rows
 

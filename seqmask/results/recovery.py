@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from seqmask.errors import UsageError
 from seqmask.results.files import Target, prefixes
-from seqmask.results.journal import Checkpoint, Journal, same_run, stopped
+from seqmask.results.journal import Checkpoint, Journal, same_run, stopped_beside
 from seqmask.results.parts import Hdf5Parts, remove
 
 HDF5: Final = "hdf5"
@@ -34,14 +34,15 @@ class Recovery:
         """
         journal = Journal(Journal.beside(next(iter(targets.values())).path))
         try:
+            run = self._run({kind: target.path for kind, target in targets.items()})
             found = journal.run() if self.resume else None
             if found is not None:
-                same_run(self.run, found)
+                same_run(run, found)
                 checkpoints = journal.checkpoints()
                 if last := _last(checkpoints, targets):
                     journal.keep(last)
                     return journal, checkpoints[last - 1]
-            journal.start(self.run)
+            journal.start(run)
         except BaseException:
             journal.close()
             raise
@@ -51,7 +52,7 @@ class Recovery:
         """Give the files of an `ended` run, by kind, their names. Raises UsageError if it was to do something else."""
         journal = Journal(Journal.beside(next(iter(outputs.values()))))
         try:
-            same_run(self.run, journal.run() or {})
+            same_run(self._run(outputs), journal.run() or {})
             for source, target in journal.moves():
                 if source.exists():
                     os.replace(source, target)
@@ -61,6 +62,10 @@ class Recovery:
             journal.close()
             raise
         journal.remove()
+
+    def _run(self, outputs: Mapping[str, str]) -> dict[str, Any]:
+        """What the run is, and where its outputs go, by kind."""
+        return {**self.run, "outputs": {kind: os.path.realpath(path) for kind, path in outputs.items()}}
 
 
 def check_resumable(targets: Mapping[str, str]) -> None:
@@ -78,7 +83,7 @@ def check_nothing_left(outputs: Mapping[str, str], resume: bool) -> None:
     if resume and Journal.beside(next(iter(outputs.values()))).exists():
         return
     parts = Hdf5Parts.records(_working(outputs[HDF5])) if HDF5 in outputs else []
-    kept = max(sum(parts), *map(stopped, outputs.values()))
+    kept = max(sum(parts), stopped_beside(outputs.values()))
     if kept and resume:
         raise UsageError(
             f"a stopped run with other outputs, too, has left {kept} records for one of these; give its own command "

@@ -84,11 +84,16 @@ def frame_offsets(stride: int, frames: int) -> list[int]:
 
 
 def tiles(length: int, tokenizer: KmerTokenizer, max_tokens: int, overlap: int, frames: int) -> list[tuple[int, int]]:
-    """Starts and stops of the windows of a record in all frames, one frame after the other."""
-    found = []
+    """Starts and stops of the windows of a record in all frames, one frame after the other.
+
+    The last of several windows ends where the record does, in a later frame so much before it as the first one begins
+    behind its start: else all frames would read the same last window.
+    """
+    found, window = [], tokenizer.max_length(max_tokens)
     for offset in frame_offsets(tokenizer.stride, frames):
         if length - offset >= tokenizer.k:
-            spans = tile(length - offset, tokenizer.max_length(max_tokens), overlap, tokenizer.stride) + offset
+            end = length - offset if length - offset > window else length
+            spans = tile(end - offset, window, overlap, tokenizer.stride) + offset
             found += [(start, stop) for start, stop in spans.tolist()]
     return found
 

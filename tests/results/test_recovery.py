@@ -294,3 +294,17 @@ def test_counts_survive_as_json(run: Run) -> None:
     assert Counts.from_json({}) == Counts()
     assert sum(counts.classes["genus"].values()) == counts.statuses["ok"]
     assert counts.kept <= counts.covered <= counts.nucleotides == sum(len(i.record.sequence) for i in run.items)
+
+
+def test_a_text_of_a_stopped_run_is_not_written_over_by_a_run_of_other_outputs(run: Run) -> None:
+    """The journal is beside the stopped run's first output, not beside the text that both write."""
+    one = replace(paths_in(run.tmp_path / "x"), hdf5=None)
+    other = replace(one, fasta=None, tsv=None)
+    run.stop(one, 20)
+    before = names(run.tmp_path / "x")
+    with pytest.raises(UsageError, match="a stopped run has left 18 records"):
+        run.finish(other)
+    with pytest.raises(UsageError, match="with other outputs, too, has left 18 records for one of these"):
+        run.finish(other, resume=True)
+    assert names(run.tmp_path / "x") == before
+    assert run.finish(one, resume=True).resumed.records == 18

@@ -11,7 +11,7 @@ from seqmask.sequences.explanations import Status
 from seqmask.sequences.records import Record
 from seqmask.sequences.spans import spread
 from seqmask.sequences.tokens import KmerTokenizer
-from seqmask.sequences.windows import join, split, tile
+from seqmask.sequences.windows import count_windows, join, split, tile, tiles
 
 
 def test_no_more_than_half_a_window_is_shared():
@@ -79,6 +79,23 @@ def test_split_join_and_spread(k, stride, length):
     )
     same, _ = join(windows, [np.ones_like(mask) for mask in masks])
     np.testing.assert_array_equal(spread(np.ones(len(same), np.float32), same, length), 1)
+
+
+@pytest.mark.parametrize("frames", [2, 3, 6])
+@pytest.mark.parametrize("length", [1535, 1536, 1537, 1540, 1542, 1545, 2000, 2101, 2500, 5000])
+def test_frames_share_no_window(frames, length):
+    """A window that two frames read alike would count twice, and what lies in it would be read in fewer frames."""
+    found = tiles(length, KmerTokenizer(6, 6), 256, 192, frames)
+    if not 1536 < length < 1542:  # the last window of the first frame is the only one of another frame
+        assert len(set(found)) == len(found)
+    assert len(found) == count_windows(length, KmerTokenizer(6, 6), 256, 192, frames)
+    phases = [set() for _ in range(length)]
+    for start, stop in found:
+        assert 0 <= start < stop <= length
+        for place in range(start, start + (stop - start) // 6 * 6):
+            phases[place].add(start % 6)
+    assert min(map(len, phases[6:-12])) >= frames
+    assert max(stop for _, stop in found) == length
 
 
 def test_tokens_of_neighbouring_windows_coincide():

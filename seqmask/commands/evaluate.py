@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from seqmask.commands.inputs import Labelled, check_taxonomy, dump_of, of_split, read_labelled, sampled, sha256_by_name
 from seqmask.commands.known import read_known, score_known
-from seqmask.commands.mask import load
+from seqmask.commands.mask import frames_of, load
 from seqmask.config import EvaluateOptions
 from seqmask.errors import InputError, UsageError
 from seqmask.evaluation.flags import red_flags
@@ -32,7 +32,6 @@ from seqmask.models.storage import finite
 from seqmask.progress import Report, Watch, unheard
 from seqmask.results.files import Target, check_targets
 from seqmask.results.text import encode
-from seqmask.sequences.windows import frame_offsets
 from seqmask.version import version
 
 
@@ -60,10 +59,7 @@ def evaluate(options: EvaluateOptions, say: Callable[[str], None], report: Repor
     )
     records = sampled(records, options.limit, options.seed)
 
-    tokenizer = model.classifier.tokenizer
-    frames = len(frame_offsets(tokenizer.stride, options.frames or model.frames))
-    if frames < options.frames:
-        say(f"--frames {options.frames}: of these tokens there are {frames}")
+    frames = frames_of(options.frames, model, say)
     scorer = Scorer.of(records, model.classifier, engine, model.operator, options.overlap, frames)
     if not scorer.prepared:
         raise InputError(", ".join(options.sequences), "no sequence that can be read", expected="nucleotides")

@@ -161,9 +161,13 @@ def training_records(labelled: Labelled, source: str) -> list[Record]:
         )
     records = labelled.splits.get("train", [])
     if not records:
-        there = f", only of {', '.join(sorted(labelled.splits))}" if labelled.splits else ""
+        if not labelled.splits:
+            raise InputError(source, "nothing to train on: the sequence files hold no record", expected="one or more")
+        there = ", ".join(sorted(labelled.splits))
         raise InputError(
-            source, f"no training sequences{there}", expected="rows whose `split` is `train`, or no such column"
+            source,
+            f"no training sequences, only of {there}",
+            expected="rows whose `split` is `train`, or no such column",
         )
     return records
 

@@ -38,6 +38,7 @@ from seqmask.results.writer import Outputs, Paths, Style
 from seqmask.sequences.explanations import Explanations, Status
 from seqmask.sequences.meter import Meter
 from seqmask.sequences.records import check_inputs, read
+from seqmask.sequences.windows import frame_offsets
 from seqmask.version import version
 
 FIRST_NAMES = 1000
@@ -138,8 +139,8 @@ def mask(options: MaskOptions, say: Callable[[str], None], report: Callable[[Tal
     target = by_rank(named, ranks)
     if target:
         say(f"masks explain {', '.join(map(' '.join, target.items()))}, whatever is predicted")
-    facts = metadata(model, engine, tau, options.seed, target)
-    frames = options.frames or model.frames
+    frames = frames_of(options.frames, model, say)
+    facts = metadata(model, engine, tau, options.seed, target) | {"frames": frames, "overlap": options.overlap}
     run = decisive(facts, options, frames)
     shard = plan(*part, reads, model.classifier, options.overlap, frames, run) if part else None
     if shard is not None:
@@ -257,6 +258,18 @@ def load(directory: Any, compute: Compute, frames: int = 0) -> tuple[Model, Engi
     model.classifier.network.to(device)
     model.explainer.to(device)
     return model, Engine(device, precision, token_budget(device, model.classifier.network.config), compute.batch_size)
+
+
+def frames_of(asked: int, model: Model, say: Callable[[str], None]) -> int:
+    """In how many frames records are read, 0 = the model's own number. Says where there are not so many, or where the
+    threshold is for fewer.
+    """
+    frames = len(frame_offsets(model.classifier.tokenizer.stride, asked or model.frames))
+    if frames < asked:
+        say(f"--frames {asked}: of these tokens there are {frames}")
+    if frames > model.frames:
+        say(f"--frames {frames}: the threshold was chosen for {model.frames}; of more frames more is kept")
+    return frames
 
 
 def ready(model: Model, engine: Engine) -> None:

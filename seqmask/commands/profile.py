@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqmask.commands.inputs import of_split, read_labelled, sampled, sha256_by_name
-from seqmask.commands.mask import Tally, load
+from seqmask.commands.mask import Tally, frames_of, load
 from seqmask.config import ProfileOptions
 from seqmask.errors import InputError, UsageError
 from seqmask.evaluation.annotations import score_annotations
@@ -67,6 +67,7 @@ def profile(options: ProfileOptions, say: Callable[[str], None], report: Callabl
     reference = Reference(record)
     regions = [] if options.regions is None else regions_of(options.regions, record)
     model, engine = load(resolve(options.model), options.compute, options.frames)
+    options = replace(options, frames=frames_of(options.frames, model, say))
     labelled = read_labelled(options.sequences, options.labels, ())
     records = sampled(of_split(labelled, options.split, options.sequences), options.limit, options.seed)
     column = labelled.resampled_by()
@@ -76,7 +77,7 @@ def profile(options: ProfileOptions, say: Callable[[str], None], report: Callabl
 
     sums = Profile(len(reference), model.explainer.tracks, options.seed)
     held, tally = Aligned(), Tally()
-    for pool in pooled(enumerate(records), model.classifier, options.overlap, options.frames or model.frames):
+    for pool in pooled(enumerate(records), model.classifier, options.overlap, options.frames):
         explanations = explain_pool(pool, model, engine, False, tau)
         for explanation, cluster in zip(explanations, clusters, strict=False):  # a record each, in their order
             add(explanation, cluster, reference, regions, sums, held, tau, options.min_identity)
@@ -171,7 +172,7 @@ def described(options: ProfileOptions, model: Model, reference: Reference, tau: 
         "split": options.split,
         "limit": options.limit,
         "overlap": options.overlap,
-        "frames": options.frames or model.frames,
+        "frames": options.frames,
         "min_identity": options.min_identity,
         "threshold": tau,
         "seed": options.seed,

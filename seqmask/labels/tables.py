@@ -78,7 +78,11 @@ class LabelTable:
                 return self.columns[candidate]
         named = any(taxids_of(name) in self.columns for name in self.columns)
         by_taxid = not named and rank != SPLIT_COLUMN and any(name in self.columns for name in TAXID_COLUMNS)
-        others = [name for name in self.columns if name in TAXID_COLUMNS or not name.endswith(taxids_of(""))]
+        others = [
+            name
+            for name in self.columns
+            if name in TAXID_COLUMNS or (name != SPLIT_COLUMN and not name.endswith(taxids_of("")))
+        ]
         raise InputError(
             self.path,
             f"no column {rank!r}",

@@ -40,7 +40,7 @@ METADATA: Final = frozenset(
         "seed",
     }
 )
-OPTIONAL: Final = frozenset({"shard", "shard_commands", "target"})
+OPTIONAL: Final = frozenset({"frames", "overlap", "shard", "shard_commands", "target"})
 RECORD_COLUMNS: Final = {
     "index": "<i8",
     "length": "<i8",

@@ -90,8 +90,7 @@ def merge_hdf5(
         "device": ", ".join(sorted({str(attributes["device"]) for attributes in found})),
         "shard_commands": json.dumps([json.loads(attributes["command"]) for attributes in found]),
     }
-    if "target" in found[0]:
-        metadata["target"] = found[0]["target"]
+    metadata |= {key: found[0][key] for key in ("frames", "overlap", "target") if key in found[0]}
     with read(paths[0]) as one:
         ranks, tracks, check, related = one.ranks, one.tracks, one.check, one.related
     concatenate(

@@ -65,6 +65,8 @@ def check_nucleotides(record: Record) -> None:
     remedy = "replace such letters by N"
     if letter == ">":
         remedy = "a line end is missing before it: were files joined of which one has none at its end?"
+    elif letter in "@+":
+        remedy = "FASTQ in a FASTA file? give each format a file of its own"
     elif letter.isdigit():
         remedy = "numbers stand in it, as in GenBank files: convert it to plain FASTA"
     elif not _PROTEIN.isdisjoint(strange):

@@ -65,7 +65,7 @@ def test_what_it_asks_for(run: Run, model: Path, tmp_path: Path) -> None:
     assert "--taxonomy needs --labels" in done.err
     done = run("train-classifier", SEQUENCES, "-l", TAXIDS, "-o", tmp_path / "x", *QUICK)
     assert done.code == 1
-    assert "no column 'superkingdom'; expected one of taxid, split; with --taxonomy DIR, an NCBI taxdump" in done.err
+    assert "no column 'superkingdom'; expected one of taxid; with --taxonomy DIR, an NCBI taxdump" in done.err
 
 
 def test_another_taxdump_is_not_gone_on_with(run: Run, tmp_path: Path) -> None:

@@ -42,6 +42,15 @@ def test_figures_by_hand():
     assert (found["sequences"], found["nucleotides"], found["whole"]) == (1, 15, 0)
 
 
+def test_of_tokens_that_overlap_one_is_enough_to_keep():
+    """A mean importance below the threshold does not take a nucleotide away (docs/decisions/0034)."""
+    spans = np.array([[0, 6], [3, 9], [6, 12]], np.int32)
+    masks = [np.array([0.9, 0.0, 0.0], np.float32)]
+    found = score_annotations(masks, [spans], [[bed(0, 6, "V1")]], [12], 0.5, BY)["V1"]
+    assert found["inside"]["mean"] == pytest.approx((3 * 0.9 + 3 * 0.45) / 6, abs=1e-6)
+    assert (found["kept_inside"]["mean"], found["kept_outside"]["mean"]) == (1, 0)
+
+
 def test_sequences_are_pooled_by_nucleotides():
     masks = [np.full(10, 0.2, np.float32), np.full(10, 0.8, np.float32)]
     found = score(masks, [[bed(0, 30, "x")], [bed(0, 6, "x")]])["x"]

@@ -83,6 +83,28 @@ def test_a_judge_of_the_same_tokens_reads_the_same_mask(make_scorer, motifs):
             assert any(row[: len(window)] == window.tolist() and not any(row[len(window) :]) for row in seen)
 
 
+def test_a_judge_of_as_many_other_tokens_gets_the_mask_carried(make_scorer, motifs):
+    """The number of tokens says nothing: those of the same sequence may lie elsewhere."""
+    sequences, _ = motifs
+    scorer = make_scorer(lambda ids, shown, masked: evidence(ids, shown), [sequences[0][:40]])
+    (theirs,) = scorer.spans()
+    ours = theirs + np.int32(2)
+    hard = under(np.arange(len(ours)) == 1, ours, 40)
+    views = {view: np.zeros((1, 2), dtype=np.float32) for view in ("full", "masked", "inverse")}
+    given = []
+    real = type(scorer).logits
+
+    def logits(self, masks=None):
+        given.append(masks)
+        return real(self, masks)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(scorer), "logits", logits)
+        Judge(scorer).report(views, [hard], [ours], scorer.model.ranks)
+    shown = given[1][0]
+    assert shown.sum() == 1, "none of their tokens lies wholly in the run; carried, it is one of them"
+
+
 def test_classes_are_matched_by_name():
     assert common(("c", "a", "x"), ("a", "b", "c")).tolist() == [2, 0, -1]
 

@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from seqmask.commands.inputs import of_split, read_labelled, sampled
+from seqmask.config import MaskOptions
 from seqmask.evaluation.metrics import accuracy
 from seqmask.evaluation.scoring import Scorer
 from seqmask.inference.engine import Engine
@@ -75,7 +76,7 @@ def shortened(records: Sequence[Record], seed: int) -> list[Record]:
 
 def scored(records: Sequence[Record], model: ClassifierModel, truth: NDArray[np.int64], frames: int) -> list[float]:
     """Accuracy at each rank (R,); truth (n, R), -1 unknown. A record without a token counts as wrong."""
-    scorer = Scorer.of(records, model, Engine(), frames=frames)
+    scorer = Scorer.of(records, model, Engine(), overlap=MaskOptions().overlap, frames=frames)
     guessed = np.full(truth.shape, -2, dtype=np.int64)
     guessed[scorer.rows] = scorer.classes(scorer.logits())
     return [accuracy(guessed[:, rank], truth[:, rank]) for rank in range(truth.shape[1])]

@@ -49,7 +49,7 @@ def test_every_part_reads_as_many_windows_as_it_said(
         begin(watch, name, windows)
 
     monkeypatch.setattr(Watch, "part", part)
-    monkeypatch.setattr("seqmask.commands.evaluate.load", lambda path, compute: (load_model(path), engine))
+    monkeypatch.setattr("seqmask.commands.evaluate.load", lambda path, compute, frames: (load_model(path), engine))
     heard: list[Progress] = []
     compute = Compute(device="cpu", threads=1)
     options = EvaluateOptions([str(few)], str(tiny_model), rivals="occlusion-odds,lime-20,rollout", compute=compute)

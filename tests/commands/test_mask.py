@@ -511,6 +511,9 @@ def test_fewer_frames_have_a_threshold_of_their_own(
         return sum(shares) / len(shares)
 
     assert kept("--frames", 1) > 0.99
+    if command == "mask":
+        told = run(command, *asked[command], "-m", copy, "-x", "cpu", "-t", 1, "--frames", 6).err
+        assert "--frames 6: the threshold was chosen for 3; of more frames more is kept" in told
     assert kept("--frames", 1, "--threshold", 0.9999) < 0.9
     assert kept() < 0.9
     assert kept("--frames", 2) < 0.9

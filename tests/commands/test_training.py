@@ -278,6 +278,13 @@ REFUSED: list[tuple[str, tuple[object, ...], str]] = [
 
 
 class TestRefused:
+    def test_files_without_a_record(self, run: Run, data: tuple[Path, Path], tmp_path: Path) -> None:
+        empty = tmp_path / "empty.fasta"
+        empty.write_bytes(b"")
+        done = run("train-classifier", empty, "-l", data[1], "-o", tmp_path / "c", "--ranks", "genus")
+        assert (done.code, done.out) == (1, b"")
+        assert "nothing to train on: the sequence files hold no record; expected one or more" in done.err
+
     @pytest.mark.parametrize(("command", "options", "message"), REFUSED)
     def test_values_that_are_not_known(
         self,

@@ -562,6 +562,12 @@ def test_any_other_letter_is_named(letter):
     assert (caught.value.path, caught.value.line) == ("reads.fa", 7)
 
 
+def test_fastq_in_fasta_is_recognised(write):
+    (record,) = read([write(b">a\nACGTACGT\n@r\nACGT\n+\nIIII\n")])
+    with pytest.raises(InputError, match=r"'@' in record 'a' \(letter 9\).*FASTQ in a FASTA file\? give each format"):
+        check_nucleotides(record)
+
+
 def test_protein_is_recognised(write):
     (record,) = read([write(b">sp|P69905|HBA_HUMAN\nMVLSPADKTNVKAAWGKVGAHAGEYGAEALERMFLSFPTTK\n")])
     with pytest.raises(InputError, match=r"line 1: 'L' in record 'sp\|P69905\|HBA_HUMAN'.*looks like protein"):

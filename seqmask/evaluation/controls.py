@@ -29,17 +29,19 @@ WINDOW = 50  # nt around a token's middle that the heuristics look at
 
 @dataclass(frozen=True, slots=True)
 class MaskSet:
-    """Masks of n sequences, special tokens left out, every T_i at least 1.
+    """Masks of n sequences, every T_i at least 1.
 
     soft: (T_i,) float32 in [0, 1]. kept: (T_i,) bool, the tokens whose nucleotides are kept. spans: (T_i, 2) int32 nt
-    of the sequence, 0-based half-open, no span empty. sequences: n strings, in which case and U do not matter. hard:
-    (L_i,) bool, the hard masks: the nucleotides under kept tokens, up to the end of the last token.
+    of the sequence, 0-based half-open, no span empty. sequences: n strings, in which case and U do not matter. read:
+    (T_i,) bool, the tokens that the classifier reads, of which controls are made, empty = all. hard: (L_i,) bool, the
+    hard masks: the nucleotides under kept tokens, up to the end of the last token.
     """
 
     soft: Sequence[Mask]
     kept: Sequence[Bools]
     spans: Sequence[Spans]
     sequences: Sequence[str]
+    read: Sequence[Bools] = ()
     hard: Sequence[Bools] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -62,7 +64,7 @@ Reference = Callable[[Generator, MaskSet], list[Mask]]
 def top_fractions(scores: Floats, nt: NDArray[np.integer], fractions: Sequence[float], rng: Generator) -> Bools:
     """For each fraction, the top-scored tokens up to the first that brings the kept nucleotides to that fraction.
 
-    scores (T,) finite, T at least 1; nt (T,) nucleotides of each token (overlapping tokens count in full); fractions
+    scores (T,), T at least 1; nt (T,) nucleotides of each token (overlapping tokens count in full); fractions
     (K,) in [0, 1] of sum(nt). At least one token is kept. Ties are broken at random, once for all fractions, so that a
     smaller fraction is a subset of a larger one.
     Returns (K, T) bool.
@@ -239,8 +241,11 @@ def _by_surroundings(
 
 
 def _rows(masks: MaskSet) -> Iterator[tuple[Bools, Spans]]:
-    """The hard mask of each sequence, and its tokens."""
-    return zip(masks.hard, masks.spans, strict=True)
+    """The hard mask of each sequence, and the tokens that are read: what a control kept of others would be lost."""
+    if not masks.read:
+        return zip(masks.hard, masks.spans, strict=True)
+    rows = zip(masks.hard, masks.spans, masks.read, strict=True)
+    return ((hard, spans[read]) for hard, spans, read in rows)
 
 
 def _top_tokens(scores: Floats, hard: Bools, spans: Spans, rng: Generator) -> Bools:
@@ -253,13 +258,16 @@ def _top_tokens(scores: Floats, hard: Bools, spans: Spans, rng: Generator) -> Bo
 
 
 def _in_steps(hard: Bools, spans: Spans, change: Callable[[Bools], Bools]) -> Bools:
-    """A hard mask (L,) after `change` of its steps, each from where a token begins to where the next one does.
+    """A hard mask (L,) after `change` of its steps, each from where a token begins to where the next one does, or to
+    the end of all tokens before that.
 
     A step is kept where at least half of it is.
     """
-    edges = np.append(np.unique(spans[:, 0]), hard.size)
-    edges[0] = 0
-    steps = np.stack([edges[:-1], edges[1:]], axis=1).astype(np.int32)
+    ordered = spans[np.argsort(spans[:, 0], kind="stable")]
+    starts, counts = np.unique(ordered[:, 0], return_counts=True)
+    reached = np.maximum.accumulate(ordered[:, 1])[np.cumsum(counts) - 1]
+    starts[0] = 0
+    steps = np.stack([starts, np.minimum(np.append(starts[1:], hard.size), reached)], axis=1).astype(np.int32)
     return under(change(average(hard.astype(np.float32), steps) >= 0.5), steps, hard.size)
 
 

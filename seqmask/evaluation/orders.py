@@ -30,13 +30,16 @@ AtFractions = dict[float, tuple[NDArray[np.float32], NDArray[np.float32]]]
 def at_fractions(
     scorer: Scorer, scores: Iterable[NDArray[np.float32]], rng: Generator, fractions: Sequence[float] = TOP_FRACTIONS
 ) -> AtFractions:
-    """Logits at rising fractions of each sequence's nucleotides; two passes over all sequences for each of them.
+    """Logits at rising fractions of each sequence's nucleotides that are read; two passes over all for each of them.
 
     scores: one (N,) array a held record, windows end to end, higher = more important, equal ones in random order. It is
     read one at a time, so that a random order may come from the same `rng`.
     """
-    pairs = zip(scores, scorer.spans(), strict=True)
-    nested = [top_fractions(values, lengths(spans), fractions, rng) for values, spans in pairs]
+    rows = zip(scores, scorer.spans(), scorer.read(), strict=True)
+    nested = [
+        top_fractions(np.where(read, values, -np.inf), lengths(spans) * read, fractions, rng)
+        for values, spans, read in rows
+    ]
     found: AtFractions = {}
     for i, fraction in enumerate(fractions):
         kept: TokenMasks = [part[i].astype(np.float32) for part in nested]

@@ -26,6 +26,7 @@ from seqmask.models.explainer import Explainer
 from seqmask.sequences.explanations import Status
 from seqmask.sequences.records import Record
 from seqmask.sequences.spans import Spans, sides, under
+from seqmask.sequences.tokens import UNK
 
 TokenMasks = list[NDArray[np.float32]]
 """One (N,) float32 array a record: the mask of its tokens, windows end to end, 1 = kept."""
@@ -91,6 +92,10 @@ class Scorer:
             np.concatenate([window.tokens.spans + np.int32(window.start) for window in item.windows])
             for item in self.prepared
         ]
+
+    def read(self) -> list[NDArray[np.bool_]]:
+        """Which tokens (N,) of each record the networks read: all but [UNK]."""
+        return [np.concatenate([window.tokens.ids != UNK for window in item.windows]) for item in self.prepared]
 
     def logits(self, masks: TokenMasks | None = None) -> NDArray[np.float32]:
         """Logits (n, C), unmasked or with one mask a record."""

@@ -88,11 +88,11 @@ class Study:
 
     def _tracks(self) -> Iterator[tuple[int, MaskSet, range]]:
         """Each track with its soft and hard masks and the ranks that it explains."""
-        count, spans = self.masks[0].shape[1], self.scorer.spans()
+        count, spans, read = self.masks[0].shape[1], self.scorer.spans(), self.scorer.read()
         sequences = [item.record.sequence for item in self.scorer.prepared]
         for track in range(count):
             soft = [mask[:, track] for mask in self.masks]
-            held = MaskSet(soft, [mask >= np.float32(self.tau) for mask in soft], spans, sequences)
+            held = MaskSet(soft, [mask >= np.float32(self.tau) for mask in soft], spans, sequences, read)
             yield track, held, range(len(self.ranks.ranks)) if count == 1 else range(track, track + 1)
 
 

@@ -20,7 +20,8 @@ CPU_CACHE = 1 << 25
 class Batch:
     """ids (B, T) int64, attention (B, T) bool, values: (B, T) float32 each, padded with 1; fixed (B, K) int64 or None.
 
-    All on the device. padded: whether any token is padding, which the host knows without asking the device.
+    All on the device. attention: False where a token is padding or [UNK]. padded: whether any is, which the host knows
+    without asking the device.
     """
 
     ids: Tensor
@@ -31,7 +32,7 @@ class Batch:
 
     @property
     def seen(self) -> Tensor | None:
-        """`attention`, or None where nothing is padded."""
+        """`attention`, or None where every token is read."""
         return self.attention if self.padded else None
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from seqmask.inference.batches import CPU_TOKENS, GPU_TOKENS, Batch, Found, Step, plan
 from seqmask.inference.device import autocast, on
 from seqmask.inference.recordings import Recordings
+from seqmask.sequences.tokens import UNK
 
 log = logging.getLogger("seqmask")
 
@@ -157,6 +158,20 @@ class Engine:
         self.shrunk = True
 
 
+def read_tokens(ids: NDArray[np.int32], offsets: NDArray[np.int64]) -> NDArray[np.bool_] | None:
+    """Which tokens (T,) of items end to end the networks read; None = all of them.
+
+    An [UNK] says nothing, so that it is to the networks what padding is. Of an item without any other token all are
+    read, since attention needs one; what comes of that counts for nothing (`Pool.read_counts`).
+    """
+    read: NDArray[np.bool_] = ids != UNK
+    if read.all():
+        return None
+    nothing = ~np.logical_or.reduceat(read, offsets[:-1])
+    read |= np.repeat(nothing, np.diff(offsets))
+    return read
+
+
 class _Held:
     """Items on the device, each array followed by the value that pads it; batches are gathered from them there."""
 
@@ -166,15 +181,21 @@ class _Held:
         self.values = [self._send(np.append(value, np.float32(1))) for value in items.values]  # padding is never masked
         self.fixed = None if items.fixed is None else self._send(items.fixed)
         self.begins, self.lengths = self._send(items.offsets[:-1]), self._send(lengths)
+        read = read_tokens(items.ids, items.offsets)
+        self.gaps = None if read is None else ~np.logical_and.reduceat(read, items.offsets[:-1])
+        self.read = None if read is None else self._send(np.append(read, False))
 
     def gather(self, rows: NDArray[np.int64], longest: int, shortest: int) -> tuple[Tensor, Tensor, Batch]:
         """Items (B,), where each of their tokens stands among all, padding last (B, T), and the batch of them."""
         items, columns = self._send(rows), torch.arange(longest, device=self.device)
         attention = columns < self.lengths[items, None]
         places = torch.where(attention, self.begins[items, None] + columns, len(self.ids) - 1)
+        padded = shortest < longest
+        if self.read is not None and self.gaps is not None and self.gaps[rows].any():
+            attention, padded = self.read[places], True
         fixed = None if self.fixed is None else self.fixed[items]
         values = tuple(value[places] for value in self.values)
-        return items, places, Batch(self.ids[places].long(), attention, values, fixed, shortest < longest)
+        return items, places, Batch(self.ids[places].long(), attention, values, fixed, padded)
 
     def _send(self, array: NDArray[np.generic]) -> Tensor:
         tensor = torch.from_numpy(array)

@@ -17,6 +17,7 @@ from seqmask.sequences.explanations import Explanation, Explanations, Status
 from seqmask.sequences.pool import Pool, make_pool
 from seqmask.sequences.records import Record
 from seqmask.sequences.spans import shift, sides, under
+from seqmask.sequences.tokens import UNK
 from seqmask.sequences.windows import Window, count_windows, frame_offsets, split
 
 POOL_WINDOWS = 4096
@@ -68,7 +69,7 @@ def grouped(
 def classify_pool(
     pool: Pool, classifier: Classifier, engine: Engine, mask: NDArray[np.float32] | None = None, operator: str = ""
 ) -> NDArray[np.float32]:
-    """Logits (n, C) of records: the mean over their windows, weighted by tokens; zeros where a record has no window.
+    """Logits (n, C) of records: the mean over their windows, as of `mean_over_windows`.
 
     mask: of every token (T,), 1 = kept; None = unmasked.
     """
@@ -109,14 +110,19 @@ def check_ranks(
 
 
 def mean_over_windows(pool: Pool, logits: NDArray[np.float32] | None, width: int) -> NDArray[np.float32]:
-    """Of logits (W, width) of windows the mean of each record (n, width), weighted by tokens; zeros without window."""
+    """Of logits (W, width) of windows the mean of each record (n, width), weighted by the tokens that are read; zeros
+    without window.
+    """
     if logits is not None and (pool.windows == 1).all():
         return logits
     mean = np.zeros((len(pool.records), width), dtype=np.float32)
     if logits is None:
         return mean
-    weights = (np.diff(pool.offsets) / np.repeat(pool.token_counts, pool.windows)).astype(np.float32)
-    first = np.cumsum(pool.windows) - pool.windows
+    counts = pool.read_counts
+    before = np.concatenate(([0], np.cumsum(counts)))
+    last = np.cumsum(pool.windows)
+    first = last - pool.windows
+    weights = (counts / np.repeat(before[last] - before[first], pool.windows)).astype(np.float32)
     for ordinal in range(int(pool.windows.max())):
         rows = np.flatnonzero(pool.windows > ordinal)
         window = first[rows] + ordinal
@@ -127,11 +133,15 @@ def mean_over_windows(pool: Pool, logits: NDArray[np.float32] | None, width: int
 def mask_pool(pool: Pool, explainer: Explainer, engine: Engine, classes: NDArray[np.int64]) -> NDArray[np.float32]:
     """Keep probabilities (T, tracks) float32 of every token, for the classes (n, R) to explain.
 
-    All windows of a record explain the record's class, whatever they would be classified as alone.
+    All windows of a record explain the record's class, whatever they would be classified as alone. An [UNK] has 0: it
+    is not read, so that nothing rests on it.
     """
     items = Items(pool.ids, pool.offsets, fixed=np.repeat(classes, pool.windows, axis=0))
     mask = engine.run_all(Explain(explainer), items).token
-    return np.zeros((0, explainer.tracks), np.float32) if mask is None else mask
+    if mask is None:
+        return np.zeros((0, explainer.tracks), np.float32)
+    mask[pool.ids == UNK] = 0
+    return mask
 
 
 def predictions(logits: NDArray[np.float32], slices: Sequence[slice]) -> NDArray[np.int64]:

@@ -13,7 +13,7 @@ from seqmask.sequences.explanations import Status
 from seqmask.sequences.records import Record
 from seqmask.sequences.spans import Spans
 from seqmask.sequences.tokenizer import Tokenizer
-from seqmask.sequences.tokens import NO_BASE, KmerTokenizer, to_codes
+from seqmask.sequences.tokens import NO_BASE, UNK, KmerTokenizer, to_codes
 from seqmask.sequences.windows import frame_offsets, tiles
 
 
@@ -40,6 +40,15 @@ class Pool:
         ends = self.offsets[np.cumsum(self.windows)]
         return np.diff(ends, prepend=0)
 
+    @property
+    def read_counts(self) -> NDArray[np.int64]:
+        """Tokens of each window (W,) that are not [UNK]: those that the networks read."""
+        read = self.ids != UNK
+        if read.all():
+            return np.diff(self.offsets)
+        before = np.concatenate(([0], np.cumsum(read)))
+        return np.diff(before[self.offsets])
+
     def order(self) -> NDArray[np.int64] | None:
         """Tokens sorted by start within each record (T,), of equal starts the earlier window first; None = as it is."""
         if self.windows.max(initial=0) <= 1:
@@ -64,10 +73,35 @@ def make_pool(
     begins = np.cumsum(lengths) - lengths
     codes = to_codes("".join(sequences))
     status = _status(codes, begins, lengths, tokenizer.shortest)
-    if isinstance(tokenizer, BpeTokenizer):
-        return _bpe_pool(records, index, status, tokenizer, max_tokens, overlap)
-    windows, starts, stops = _windows(lengths, status, tokenizer, max_tokens, overlap, frames)
 
+    def laid_out() -> Pool:
+        if isinstance(tokenizer, BpeTokenizer):
+            return _bpe_pool(records, index, status, tokenizer, max_tokens, overlap)
+        windows = _windows(lengths, status, tokenizer, max_tokens, overlap, frames)
+        return _kmer_pool(records, index, status, tokenizer, codes, begins, *windows)
+
+    pool = laid_out()
+    if (pool.ids == UNK).any():
+        of_windows = np.repeat(np.arange(len(records)), pool.windows)
+        bare = (status == Status.ok) & (np.bincount(of_windows, pool.read_counts, minlength=len(records)) == 0)
+        if bare.any():  # bases, but no token of bases alone: seldom, and known only now
+            status[bare] = Status.no_bases
+            pool = laid_out()
+    return pool
+
+
+def _kmer_pool(
+    records: Sequence[Record],
+    index: Sequence[int],
+    status: NDArray[np.uint8],
+    tokenizer: KmerTokenizer,
+    codes: NDArray[np.uint8],
+    begins: NDArray[np.int64],
+    windows: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    stops: NDArray[np.int64],
+) -> Pool:
+    """Tokens of windows, as `_windows` gives them, of records that begin in `codes` at `begins` (n,)."""
     counts = (stops - starts - tokenizer.k + tokenizer.stride - 1) // tokenizer.stride + 1
     offsets = np.concatenate(([0], np.cumsum(counts)))
     placed = np.repeat(begins, windows)  # where the record of each window begins in `codes`

@@ -13,7 +13,7 @@ from seqmask.sequences.explanations import Status
 from seqmask.sequences.records import Record
 from seqmask.sequences.spans import Spans
 from seqmask.sequences.tokenizer import Tokenizer
-from seqmask.sequences.tokens import NO_BASE, KmerTokenizer, Tokens, to_codes
+from seqmask.sequences.tokens import NO_BASE, UNK, KmerTokenizer, Tokens, to_codes
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +59,24 @@ def split(
     if not (codes < NO_BASE).any():
         return Status.no_bases, []
     if isinstance(tokenizer, BpeTokenizer):
-        return Status.ok, _of_tokens(tokenizer.encode(record.sequence), max_tokens, overlap)
+        windows = _of_tokens(tokenizer.encode(record.sequence), max_tokens, overlap)
+    else:
+        windows = _of_kmers(codes, tokenizer, max_tokens, overlap, frames)
+    if all((window.tokens.ids == UNK).all() for window in windows):
+        return Status.no_bases, []
+    return Status.ok, windows
+
+
+def _of_kmers(
+    codes: NDArray[np.uint8], tokenizer: KmerTokenizer, max_tokens: int, overlap: int, frames: int
+) -> list[Window]:
+    """Windows of base codes (L,) in all frames."""
     windows = []
-    for start, stop in tiles(length, tokenizer, max_tokens, overlap, frames):
+    for start, stop in tiles(len(codes), tokenizer, max_tokens, overlap, frames):
         starts = tokenizer.starts(stop - start)
         ids = tokenizer.encode_codes(codes[start:stop])
         windows.append(Window(start, stop, Tokens(ids, np.stack([starts, starts + tokenizer.k], axis=1))))
-    return Status.ok, windows
+    return windows
 
 
 def _of_tokens(tokens: Tokens, most: int, overlap: int) -> list[Window]:

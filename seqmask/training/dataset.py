@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqmask.sequences.tokenizer import Tokenizer
-from seqmask.sequences.tokens import NO_BASE, PAD, reverse_complement_codes, to_codes
+from seqmask.sequences.tokens import NO_BASE, PAD, UNK, reverse_complement_codes, to_codes
 from seqmask.training.ahead import made_ahead
 
 
@@ -115,13 +115,15 @@ def mutate(codes: NDArray[np.uint8], rate: float, rng: np.random.Generator) -> N
 
 
 def pad(rows: Sequence[NDArray[np.int32]]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Token rows to ids (B, T) int64 and attention (B, T) bool, padded on the right."""
+    """Token rows to ids (B, T) int64, padded on the right, and attention (B, T) bool, as of `engine.read_tokens`."""
     width = max(len(row) for row in rows)
     ids = np.full((len(rows), width), PAD, dtype=np.int64)
     for i, row in enumerate(rows):
         ids[i, : len(row)] = row
     lengths = np.array([len(row) for row in rows])
-    return ids, np.arange(width) < lengths[:, None]
+    there = np.arange(width) < lengths[:, None]
+    read = there & (ids != UNK)
+    return ids, np.where(read.any(axis=1, keepdims=True), read, there)
 
 
 POOL = 4096  # crops drawn together and sorted by length, so that a batch holds little padding

@@ -56,6 +56,20 @@ def test_same_area_keeps_as_much_in_whole_tokens(name, seed):
             assert abs(int(track.sum()) - int(hard.sum())) <= 4
 
 
+@pytest.mark.parametrize("name", SAME_AREA)
+def test_controls_keep_what_is_read(name):
+    """Beside a long gap a control keeps as many tokens that say something as the mask does."""
+    rng = np.random.default_rng(0)
+    spans = KmerTokenizer().encode("A" * 6 * 300).spans
+    read = np.ones(300, dtype=bool)
+    read[100:250] = False
+    soft = [(rng.random(300) * read).astype(np.float32) for _ in range(4)]
+    sequences = ["".join(rng.choice(list("ACGT"), 600)) + "N" * 900 + "ACGTAC" * 50 for _ in range(4)]
+    masks = MaskSet(soft, [m >= 0.7 for m in soft], [spans] * 4, sequences, [read] * 4)
+    for shown, kept in zip(on_tokens(SAME_AREA[name], 1, masks), masks.kept, strict=True):
+        assert (shown & read).sum() == kept.sum()
+
+
 @pytest.mark.parametrize("value", [True, False])
 @pytest.mark.parametrize("name", SAME_AREA)
 def test_full_and_empty_masks_stay_what_they_are(name, value):

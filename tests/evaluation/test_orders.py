@@ -50,6 +50,17 @@ def test_eraser_by_hand(scorer):
     np.testing.assert_allclose(found["intervals"]["sufficiency"], found["sufficiency"], atol=1e-6)
 
 
+def test_fractions_are_of_what_is_read(make_scorer):
+    """Tokens that are not read are neither kept first nor counted, whatever an order says of them."""
+    tokens = ["GGGGGG", "CCCCCC", "CCCCCC", "AAAAAA", *["TTTTTT"] * 6]
+    scorer = make_scorer(linear, ["".join([*tokens[:5], "N" * 60, *tokens[5:]])])
+    order = np.concatenate([BEST[0][:5], np.full(10, 99, np.float32), BEST[0][5:]])
+    of = orders.at_fractions(scorer, [order], np.random.default_rng(0))
+    assert orders.eraser(scorer.logits(), of, COLUMNS, BY)["sufficiency"] == pytest.approx(
+        0.8 * (1 - np.array([5, 5, 5, 7, 10]) / 10).mean(), abs=1e-6
+    )
+
+
 def test_areas_under_curves_by_hand(scorer):
     full = scorer.logits()
     of = orders.at_fractions(scorer, BEST, np.random.default_rng(0), orders.CURVE_FRACTIONS)

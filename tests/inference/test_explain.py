@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from seqmask.models.checkpoint import Model, load_model
 from seqmask.sequences.explanations import Explanation, Status
 from seqmask.sequences.pool import Pool
 from seqmask.sequences.records import Record
+from seqmask.sequences.tokens import UNK
 from seqmask.sequences.windows import Window
 
 OVERLAP = 192
@@ -127,6 +129,48 @@ def test_a_long_record_is_the_mean_of_its_windows(model: Model) -> None:
             for window in prepared.windows
         ]
     np.testing.assert_allclose(found.mask, np.concatenate(masks)[order], atol=1e-5)
+
+
+@pytest.mark.parametrize("operator", ["gate", "blend", "scale"])
+@pytest.mark.parametrize("frames", [1, 3])
+def test_what_can_not_be_read_says_nothing(tiny_model: Path, operator: str, frames: int) -> None:
+    """Whatever the embedding of [UNK] is, no bit of a result changes: single letters, gaps, whole windows of N."""
+    gaps = [text[:250] + "N" * n + text[250:] for n in (1, 60, 2000) for text in (sequence(n, 500),)]
+    scattered = np.array(list(sequence(3, 900)))
+    scattered[::70] = "R"
+    given = records(*gaps, sequence(4, 300) + "N" * 900, "".join(scattered), sequence(5, 400))
+    found = []
+    for value in (None, 1.0):
+        model = load_model(tiny_model)
+        model = replace(model, operator=operator)
+        if value is not None:
+            with torch.no_grad():
+                for network in (model.classifier.network, model.explainer):
+                    network.encoder.embeddings.word_embeddings.weight[UNK] = value  # type: ignore[union-attr, index]
+        found.append(run(model, given, frames=frames, check=True))
+    for one, other in zip(*found, strict=True):
+        for name in ("logits", "mask", "masked_logits", "inverse_logits"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name), name)
+            assert np.isfinite(getattr(one, name)).all()
+    for item in found[0][:4]:
+        unread = ["N" in item.record.sequence[start:end] for start, end in item.spans.tolist()]
+        assert (item.mask[unread] == 0).all()
+        assert (item.mask[~np.array(unread)] > 0).all()
+
+
+@pytest.mark.parametrize(("length", "count"), [(300, 6), (300, 84), (300, 1979)])
+def test_n_behind_a_sequence_is_as_if_it_ended(model: Model, length: int, count: int) -> None:
+    """In one window of 384 nt, and where windows of N alone follow, which count for nothing."""
+    texts = [sequence(seed, length) for seed in range(30, 40)]
+    plain, found = (
+        list(explain(records(*(text + more for text in texts)), model, Engine(), overlap=0, frames=1, check=True))
+        for more in ("", "N" * count)
+    )
+    for one, other in zip(plain, found, strict=True):
+        np.testing.assert_allclose(one.mask, other.mask[: length // 6], atol=1e-5)
+        assert (other.mask[length // 6 :] == 0).all()
+        for name in ("logits", "masked_logits", "inverse_logits"):
+            np.testing.assert_allclose(getattr(one, name), getattr(other, name), atol=1e-5)
 
 
 def test_a_named_class_is_explained_whatever_is_predicted(model: Model) -> None:

@@ -10,10 +10,10 @@ import pytest
 from seqmask.sequences.explanations import Status
 from seqmask.sequences.pool import Pool, make_pool
 from seqmask.sequences.records import Record
-from seqmask.sequences.tokens import KmerTokenizer
+from seqmask.sequences.tokens import UNK, KmerTokenizer
 from seqmask.sequences.windows import count_windows, join, split
 
-ODD = ["", "A", "ACGTA", "N" * 30, "-.*n" * 5, "NNNNNNNA", "acgtuACGTU" * 3]
+ODD = ["", "A", "ACGTA", "N" * 30, "-.*n" * 5, "NNNNNNNA", "acgtuACGTU" * 3, "ACGTN" * 40, "N" * 99 + "ACGTACGTAC"]
 SHAPES = [(6, 6), (6, 1), (5, 3), (1, 1), (8, 8), (7, 2)]
 
 
@@ -42,6 +42,7 @@ def test_a_pool_is_what_split_makes_of_each_record(k: int, stride: int, frames: 
     assert pool.ids.tolist() == np.concatenate([window.tokens.ids for window in windows]).tolist()
     spans = np.concatenate([window.tokens.spans + window.start for window in windows])
     assert pool.spans.tolist() == spans.tolist()
+    assert pool.read_counts.tolist() == [int((window.tokens.ids != UNK).sum()) for window in windows]
     assert pool.token_counts.tolist() == [sum(len(window.tokens) for window in of) for _, of in apart]
     counted = [count_windows(len(record.sequence), tokenizer, most, overlap, frames) for record in given]
     assert [n for n, status in zip(counted, pool.status, strict=True) if status == Status.ok] == [

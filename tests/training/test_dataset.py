@@ -7,7 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
-from seqmask.sequences.tokens import PAD, KmerTokenizer, reverse_complement_codes, to_codes
+from seqmask.inference.engine import read_tokens
+from seqmask.sequences.tokens import PAD, UNK, KmerTokenizer, reverse_complement_codes, to_codes
 from seqmask.training import dataset
 from seqmask.training.dataset import Corpus, CropLaw, Ragged, batches, crop_codes, pad, plan_pool, random_mask
 
@@ -130,6 +131,16 @@ def test_crops_are_pieces_of_either_strand():
     assert all(a or b for a, b in zip(forward, backward, strict=True))
     assert 70 < sum(forward) < 130
     assert 70 < sum(backward) < 130
+
+
+def test_pad_hides_what_the_engine_does_not_read():
+    rows = [np.array([7, UNK, 8, UNK], np.int32), np.array([UNK, UNK], np.int32), np.array([9], np.int32)]
+    ids, attention = pad(rows)
+    assert attention.tolist() == [[True, False, True, False], [True, True, False, False], [True, False, False, False]]
+    read = read_tokens(np.concatenate(rows), np.array([0, 4, 6, 7]))
+    assert read is not None
+    assert read.tolist() == attention[ids != PAD].tolist()
+    assert read_tokens(np.array([7, 8], np.int32), np.array([0, 2])) is None
 
 
 def test_pad():

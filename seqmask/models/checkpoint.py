@@ -205,9 +205,8 @@ def load_model(directory: Path) -> Model:
     if not path.exists():
         raise InputError(path, "no such file: no Explainer here", remedy="make one with 'seqmask train-explainer'")
     data = read_json(path)
-    _check(
-        path, data, "encoder", "tracks", "operator", "threshold", "classifier_sha256", "tokenizer_sha256", "settings"
-    )
+    digests = "classifier_sha256", "tokenizer_sha256"
+    _check(path, data, "encoder", "tracks", "operator", "threshold", "frames", *digests, "settings")
     classifier = load_classifier(directory)
     for name, found in (("classifier", classifier.sha256), ("tokenizer", classifier.tokenizer.sha256)):
         wanted = data[f"{name}_sha256"]

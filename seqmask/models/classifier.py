@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from seqmask.errors import SeqmaskError
+from seqmask.models.bert import Bert
 from seqmask.models.encoders import build
 from seqmask.models.heads import heads_of
 from seqmask.models.operators import EmbeddingSite, gate_attention, shown_only
@@ -55,7 +56,7 @@ class Classifier(nn.Module):
         fixed = ~seen | (ids == PAD) | (ids == CLS) | (ids == SEP)
         mask = torch.where(fixed, torch.ones((), dtype=mask.dtype, device=mask.device), mask)
         with self.site.masked(mask, operator):
-            if operator == "gate" and _hidden_can_be_left_out(mask):
+            if operator == "gate" and isinstance(self.encoder, Bert) and _hidden_can_be_left_out(mask):
                 return self._of_shown(ids, seen & (mask > 0))
             if operator == "gate":
                 logits = gate_attention(seen, mask, self.encoder.dtype)  # type: ignore[arg-type]
@@ -82,10 +83,11 @@ class Classifier(nn.Module):
 
     def _pool_and_score(self, hidden: Tensor, weights: Tensor) -> Tensor:
         """Mean over tokens weighted by (B, T), then the heads. All weights 0: what they say of nothing."""
-        total, seen = torch.einsum("btd,bt->bd", hidden.float(), weights), weights.sum(dim=1, keepdim=True)
-        # By inf and not by a small number: gradients of a draw that hides everything would be as large as its inverse
-        pooled = total / seen.masked_fill(seen <= 1e-6, math.inf)
-        with torch.autocast(device_type=pooled.device.type, enabled=False):
+        seen = weights.sum(dim=1, keepdim=True)
+        with torch.autocast(device_type=hidden.device.type, enabled=False):
+            total = torch.einsum("btd,bt->bd", hidden.float(), weights)
+            # By inf, not by a small number: else gradients of a draw that hides everything were as large as its inverse
+            pooled = total / seen.masked_fill(seen <= 1e-6, math.inf)
             scores: Tensor = self.head(pooled_states(self.pooler, pooled.to(self.head.weight.dtype))).float()
         return scores
 

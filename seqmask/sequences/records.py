@@ -15,6 +15,7 @@ from seqmask.sequences.source import STDIN, STDIN_NAMES, check_readable, open_so
 
 NUCLEOTIDES = "ACGTUNRYSWKMBDHV"  # IUPAC, both cases
 GAPS = "-.*"
+LONGEST = (1 << 31) - 1  # nt of a record: positions are int32, in files as well
 CHECKED = 1 << 20  # nucleotides that are looked at together, and wait in memory for it
 
 _ALLOWED = (NUCLEOTIDES + NUCLEOTIDES.lower() + GAPS).encode()
@@ -57,7 +58,17 @@ def check_inputs(names: Sequence[str]) -> None:
 
 
 def check_nucleotides(record: Record) -> None:
-    """Raise an `InputError` if the sequence holds anything but IUPAC nucleotides and the gaps '-', '.', '*'."""
+    """Raise an `InputError` if the sequence is longer than LONGEST, or holds anything but IUPAC nucleotides and gaps,
+    '-', '.' or '*'.
+    """
+    if len(record.sequence) > LONGEST:
+        raise InputError(
+            record.path,
+            f"record {brief(record.name)} has {len(record.sequence)} letters",
+            expected=f"at most {LONGEST} nt, 2^31 - 1",
+            remedy="cut it into pieces",
+            line=record.line or None,
+        )
     strange = record.sequence.encode().translate(None, _ALLOWED)
     if not strange:
         return
@@ -92,7 +103,7 @@ def checked(records: Iterable[Record], most: int = 1024) -> Iterator[Record]:
             block.extend(islice(source, count))
         finally:  # where reading fails, a record before that may be bad, too: it is the first to be told
             letters = "".join([record.sequence for record in block])
-            if letters.encode().translate(None, _ALLOWED):
+            if len(letters) > LONGEST or letters.encode().translate(None, _ALLOWED):
                 for record in block:
                     check_nucleotides(record)
         yield from block

@@ -212,6 +212,15 @@ def test_json_of_something_else(copy: Path, name: str, text: str) -> None:
     assert str(copy / name) in str(caught.value)
 
 
+def test_an_explainer_that_does_not_say_its_frames(copy: Path) -> None:
+    path = copy / "explainer.json"
+    data = json.loads(path.read_text())
+    del data["frames"]
+    path.write_text(json.dumps(data))
+    with pytest.raises(InputError, match=r"explainer\.json.*frames"):
+        load_model(copy)
+
+
 @pytest.mark.parametrize("name", ["classifier.json", "explainer.json"])
 def test_a_later_format(copy: Path, name: str) -> None:
     edit(copy / name, format_version=2)

@@ -260,6 +260,27 @@ def test_a_gate_leaves_hidden_tokens_out(name, monkeypatch):
 # The self-test
 
 
+def test_a_gate_on_an_encoder_of_transformers():
+    """Which knows nothing of leaving tokens out: hidden tokens are closed as any others."""
+    plain = Classifier({**SHAPE, **ENCODERS["bert"], "hidden_act": "relu"}, SIZES, "gate").eval()
+    ids, attention = some_ids()
+    mask = (torch.rand(ids.shape) < 0.5).float()
+    with torch.no_grad():
+        found = plain(ids, attention, mask)
+        torch.testing.assert_close(found, plain(ids, attention, mask.clamp(1e-30, 1 - 1e-7)), rtol=0, atol=1e-4)
+        assert (found - plain(ids, attention)).abs().max() > 1e-4
+
+
+def test_pooling_is_exact_under_autocast():
+    """A sum over hundreds of states in bfloat16 would lose most of what bfloat16 layers have left."""
+    classifier = network("bert crossing", "gate")
+    states, weights = torch.randn(3, 500, SHAPE["hidden_size"]) + 1, torch.rand(3, 500)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        found = classifier._pool_and_score(states, weights)
+    with torch.no_grad():
+        torch.testing.assert_close(found, classifier._pool_and_score(states, weights), rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("name", ESM)
 def test_selftest_refuses_a_factor_in_front_of_a_layer_norm(name):
     classifier = network(name)

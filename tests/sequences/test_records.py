@@ -17,7 +17,7 @@ from Bio.SeqIO.QualityIO import FastqGeneralIterator
 from xopen import xopen
 
 from seqmask.errors import InputError, UsageError
-from seqmask.sequences import parse
+from seqmask.sequences import parse, records
 from seqmask.sequences.records import CHECKED, Record, check_nucleotides, checked, read
 
 FASTA = b""">s1 Acidianus  manzaensis, 16S
@@ -188,6 +188,16 @@ def test_long_sequence(write):
     assert [r.sequence for r in read([write(f">chr\n{lines}\n>one line\n{sequence}\n".encode(), kind=".gz")])] == [
         sequence
     ] * 2
+
+
+@pytest.mark.parametrize("before", [0, 3])
+def test_a_record_that_positions_can_not_count(write, monkeypatch, before):
+    monkeypatch.setattr(records, "LONGEST", 40)
+    path = write(b">ok\n" * before + b">fits\n" + b"A" * 40 + b"\n>long\n" + b"ACGTN" * 9 + b"\n")
+    found = []
+    with pytest.raises(InputError, match=r"record 'long' has 45 letters.*at most 40 nt") as caught:
+        found.extend(checked(read([path])))
+    assert caught.value.line == before + 3
 
 
 def test_agrees_with_biopython(write):

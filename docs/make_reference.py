@@ -24,7 +24,8 @@ the progress of masks, training and each part of an evaluation with rate and tim
 line every few seconds elsewhere.
 
 Exit codes: 0, also for `mask` of an input without records; 1 for data or input and output; 2 for a command line that
-cannot be; 75 for training that a signal stopped and `--resume` takes up; 130 after Ctrl-C; 143 after SIGTERM.
+cannot be; 75 for training that a signal stopped and `--resume` takes up; 129 after SIGHUP (a
+terminal that is closed), 130 after Ctrl-C, 143 after SIGTERM.
 
 ## Options from elsewhere
 

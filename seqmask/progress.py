@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -24,6 +26,13 @@ class Progress:
 
 
 Report = Callable[[Progress], None]
+
+
+def leave_terminal() -> None:
+    """After SIGHUP: to write to a terminal that is gone is an error, and would end what is to end well."""
+    for descriptor in (1, 2):
+        if stat.S_ISCHR(os.fstat(descriptor).st_mode):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
 
 
 def unheard(progress: Progress) -> None:

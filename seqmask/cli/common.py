@@ -15,6 +15,7 @@ import typer
 from seqmask.cli import settings
 from seqmask.config import Compute
 from seqmask.errors import SeqmaskError, UsageError
+from seqmask.progress import leave_terminal
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -201,17 +202,29 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM: as Ctrl-C, nothing half-written stays."""
 
 
+class HungUp(KeyboardInterrupt):
+    """SIGHUP: the terminal was closed."""
+
+
 def terminated(*_: object) -> None:
     """Handler of SIGTERM."""
     raise Terminated
 
 
+def hung_up(*_: object) -> None:
+    """Handler of SIGHUP."""
+    leave_terminal()
+    raise HungUp
+
+
 def call(run: Callable[[], T]) -> T:
     """Run a command; an expected error is one line on stderr and its exit code, a bug a traceback, logged too.
 
-    Only in here SIGTERM is an exception: before, there is nothing to tidy up, and it may fall into an import.
+    Only in here SIGTERM and SIGHUP are exceptions: before, nothing is to be tidied up, and may fall into an import.
     """
-    before = signal.signal(signal.SIGTERM, terminated)
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, terminated)}
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, hung_up)
     try:
         result = run()
         print(end="", flush=True)  # a full disk or a reader that has gone may show only now, and is told as any other
@@ -227,6 +240,8 @@ def call(run: Callable[[], T]) -> T:
         raise failed(f"{error.filename or 'input or output'}: {error.strerror or error}", 1) from error
     except Terminated as error:
         raise failed("terminated", 143) from error
+    except HungUp as error:
+        raise failed("the terminal was closed", 129) from error
     except KeyboardInterrupt as error:
         raise failed("interrupted", 130) from error
     except (typer.Exit, typer.Abort, typer.BadParameter):
@@ -239,7 +254,8 @@ def call(run: Callable[[], T]) -> T:
         said.exception("a bug in seqmask")
         raise
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _out_of_memory(error: Exception) -> bool:

@@ -12,7 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seqmask.commands.inputs import Labelled, check_taxonomy, dump_of, of_split, read_labelled, sampled, sha256_by_name
+from seqmask.commands.inputs import (
+    Labelled,
+    check_taxonomy,
+    dump_of,
+    of_no_class,
+    of_split,
+    read_labelled,
+    sampled,
+    sha256_by_name,
+)
 from seqmask.commands.known import read_known, score_known
 from seqmask.commands.mask import frames_of, load
 from seqmask.config import EvaluateOptions
@@ -68,6 +77,8 @@ def evaluate(options: EvaluateOptions, say: Callable[[str], None], report: Repor
     say(f"{where}; {len(held)} of {len(records)} sequences")
     watch.part(f"masks of {len(held)} sequences", (3 if options.labels is None else 2) * scorer.windows)
     reference = reference_of(options.labels, labelled, scorer, ranks)
+    for why in of_no_class(labelled, ranks, reference):
+        say(why)
     tau = model.threshold if options.threshold is None else options.threshold
     by = labelled.resampling(held, column, options.seed)
     study = Study(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqmask.config import to_json
-from seqmask.errors import InputError, UsageError
+from seqmask.errors import InputError, UsageError, brief
 from seqmask.evaluation.resampling import Resampling
 from seqmask.labels.ranks import Ranks
 from seqmask.labels.tables import LabelTable, read_labels
@@ -26,15 +27,20 @@ from seqmask.sequences.source import STDIN, check_readable
 from seqmask.training.dataset import CropLaw
 from seqmask.training.processes import is_main
 
+BASE = re.compile("[ACGTUacgtu]")
 SPECIES = "species"  # its sequences are right or wrong together
 
 
 @dataclass(slots=True)
 class Labelled:
-    """Records by split ("train" where the table has no split) and the table that names their classes, if any."""
+    """Records by split ("train" where the table has no split) and the table that names their classes, if any.
+
+    remarks: a line each on what was left out, or counts more than once.
+    """
 
     table: LabelTable | None
     splits: dict[str, list[Record]]
+    remarks: Sequence[str] = ()
 
     def rows(self, records: Sequence[Record]) -> list[dict[str, str]]:
         """The row of each record; empty ones without a table."""
@@ -76,7 +82,7 @@ def read_labelled(
     any_rank: bool = False,
     taxonomy: Path | None = None,
 ) -> Labelled:
-    """Every record with its row; records shorter than `shortest` nt are left out of `train` alone.
+    """Every record with its row; records shorter than `shortest` nt, or without a base, are left out of `train` alone.
 
     any_rank: one of the ranks is enough; otherwise the table has to name taxa of all of them. taxonomy: the folder of
     an NCBI taxdump, by which taxids name taxa.
@@ -86,20 +92,49 @@ def read_labelled(
     if labels is not None:
         table = read_labels(labels, taxonomy, ranks)
         there = [rank for rank in ranks if table.has(rank) and any(table.column(rank))]
-        table.require(there if any_rank and there else ranks)
+        table.require(there if any_rank and there else ranks, asked=not any_rank)
     splits: dict[str, list[Record]] = {}
-    missing = []
+    missing, names, too_short, bare = [], Counter[str](), 0, 0
     for record in read([str(path) for path in sequences]):
         check_nucleotides(record)
         if table is not None and record.name not in table:
             missing.append(record.name)
             continue
+        names[record.name] += 1
         split = table.split(record.name) if table and table.has_splits else "train"
-        if len(record.sequence) >= shortest or split != "train":
+        if split == "train" and len(record.sequence) < shortest:
+            too_short += 1
+        elif split == "train" and shortest and not BASE.search(record.sequence):
+            bare += 1
+        else:
             splits.setdefault(split, []).append(record)
+    remarks = []
+    if too_short or bare:
+        remarks.append(
+            f"not trained on: {too_short} sequences shorter than {shortest} nt, {bare} without A, C, G, T or U"
+        )
+    if twice := [name for name, count in names.items() if count > 1]:
+        remarks.append(f"{len(twice)} names come more than once, such as {brief(twice[0])}: each record counts")
     if table is not None:
-        table.require_ids(missing)
-    return Labelled(table, splits)
+        table.require_ids(missing, all_of_them=not names)
+        if unused := sum(name not in names for name in table.ids):
+            remarks.append(f"{table.path}: {unused} of {len(table)} rows are of no sequence here")
+    return Labelled(table, splits, remarks)
+
+
+def of_no_class(labelled: Labelled, ranks: Ranks, reference: NDArray[np.int64]) -> Iterator[str]:
+    """A line on each rank at which none of the classes (n, R) is known: why that may be."""
+    table = labelled.table
+    if table is None:
+        return
+    for i in np.flatnonzero((reference < 0).all(axis=0)).tolist():
+        rank = ranks.ranks[i]
+        if not table.has(rank.name):
+            yield f"{rank.name}: {table.path} has no such column"
+        elif taxa := sorted({*table.column(rank.name)} - {""}):
+            yield f"{rank.name}: {table.path} has names such as {taxa[0]}, the model such as {rank.classes[0]}"
+        else:
+            yield f"{rank.name}: {table.path} names no taxon"
 
 
 def of_split(labelled: Labelled, split: str | None, sources: Sequence[Path | str]) -> list[Record]:

@@ -92,6 +92,8 @@ class Tally:
 
         Records count when they are written, thousands of windows together: windows show that there is work until then.
         """
+        if not self.records:
+            return f"{self.windows} windows read, no record finished yet, {self.seconds:.1f} s"
         summary = f"{self.summary}, {self.windows} windows read" if self.windows else self.summary
         done = self.share(self.records)
         if not done:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,8 @@ def train_classifier(options: ClassifierOptions, report: Report, say: Say) -> di
     shortest = tokenizer.shortest if by_kmers else BpeTokenizer.shortest
     labelled = read_labelled(options.sequences, options.labels, options.ranks, shortest, taxonomy=options.taxonomy)
     train = training_records(labelled, str(options.labels))
+    for remark in labelled.remarks:
+        say(remark)
     if not by_kmers:
         # In random order: it reads no more than it needs, and files are often sorted by taxon
         order = np.random.default_rng([options.seed, 17]).permutation(len(train))
@@ -102,6 +105,11 @@ def train_classifier(options: ClassifierOptions, report: Report, say: Say) -> di
             else "has no column `split`"
         )
         say(f"{options.labels} {why}: all labelled sequences are trained on and nothing is held out to be scored")
+    elif "val" not in labelled.splits:
+        there = ", ".join(sorted(labelled.splits))
+        say(f"no sequences of split `val` (there are {there}): confidences are not scaled by it, nor ranks joined")
+    for line in under_several(ranks):
+        say(line)
     for only in (rank for rank in ranks.ranks if len(rank.classes) == 1):
         say(f"{only.name}: one class ({only.classes[0]}), so there is nothing to tell apart")
     say(f"{len(train)} training sequences; classes: " + ", ".join(f"{r.name} {len(r.classes)}" for r in ranks.ranks))
@@ -151,6 +159,18 @@ def train_classifier(options: ClassifierOptions, report: Report, say: Say) -> di
     return result
 
 
+def under_several(ranks: Ranks) -> Iterator[str]:
+    """A line on each rank that has classes under several of the rank above."""
+    for above, rank in pairwise(ranks.ranks):
+        found = [name for name, parents in zip(rank.classes, rank.parents, strict=False) if len(parents) > 1]
+        if found:
+            shown = ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
+            yield (
+                f"{rank.name}: {len(found)} of {len(rank.classes)} classes stand under several of {above.name} "
+                f"({shown}): homonyms, names for nothing known, or typing errors"
+            )
+
+
 @dataclass(frozen=True, slots=True)
 class Trained:
     """A network with what it was trained on: targets (n, R) of the training sequences, -1 = unknown."""
@@ -195,7 +215,7 @@ def finish(
     digest = save_classifier(options.output, network, tokenizer, ranks, settings)
     write_json(options.output / "history.json", thin(history))
     if set(labelled.splits) != {"train"}:
-        say("scoring val and test splits")
+        say(f"scoring splits {', '.join(sorted({*labelled.splits} - {'train'}))}")
     model = ClassifierModel(network.eval(), tokenizer, ranks, digest, settings)
     result = splits_report(model, labelled, Engine(network.head.weight.device), options.seed)
     write_json(options.output / "report.json", result)

@@ -23,6 +23,7 @@ from seqmask.commands.inputs import (
     digests,
     dump_of,
     finished,
+    of_no_class,
     one_of,
     read_labelled,
     thin,
@@ -210,30 +211,44 @@ def corpora(
 ) -> tuple[Corpus, list[Record], NDArray[np.int64] | None]:
     """Training corpus, validation records, and their true classes (n, R) or None without labels.
 
-    Without labels, or without a `val` split, the last tenth of the sequences (at most the limit) is held out.
+    Without a `val` split the last tenth of each class is held out, without labels every tenth sequence; at most the
+    limit.
     """
     shortest = model.tokenizer.shortest
     labelled = read_labelled(
         options.sequences, options.labels, model.ranks.names, shortest, any_rank=True, taxonomy=options.taxonomy
     )
     rng = np.random.default_rng(options.seed)
-    train, val = (
-        training_records(labelled, str(options.labels or options.sequences[0])),
-        list(labelled.splits.get("val", [])),
-    )
+    train = training_records(labelled, str(options.labels or options.sequences[0]))
+    val, known = list(labelled.splits.get("val", [])), labelled.table is not None
+    for remark in labelled.remarks:
+        say(remark)
     if not val:
         if len(train) < 2:
             raise InputError(options.sequences[0], "one sequence", expected="two or more, to train on and to hold out")
-        held = last_tenth(labelled.encode(train, model.ranks)[:, -1])
+        if known:
+            there = ", ".join(sorted(labelled.splits))
+            held = last_tenth(labelled.encode(train, model.ranks)[:, -1])
+            of = f"no sequences of split `val` (there are {there}): the last of each class of the training sequences"
+        else:
+            held = every_tenth(len(train))
+            of = "no labels, so that sequences of any split are trained on: every tenth of them"
         val = [record for record, chosen in zip(train, held, strict=True) if chosen]
         train = [record for record, chosen in zip(train, held, strict=True) if not chosen]
-        say(f"no sequences of split `val`: {len(val)} training sequences, the last of each class, are held out instead")
+        say(f"{of}, {len(val)} in all, are held out to choose by")
     if len(val) > options.validation_limit:
         val = [val[i] for i in sorted(rng.choice(len(val), options.validation_limit, replace=False))]
-    known = labelled.table is not None
     targets = labelled.encode(train, model.ranks)
     truth = labelled.encode(val, model.ranks) if known else None
+    for why in of_no_class(labelled, model.ranks, truth) if truth is not None else ():
+        say(why)
     return Corpus.of([record.sequence for record in train], targets), val, truth
+
+
+def every_tenth(count: int) -> NDArray[np.bool_]:
+    """Every tenth of so many, (count,) bool, the last one where there are fewer than ten: files are often sorted."""
+    held: NDArray[np.bool_] = np.arange(1, count + 1) % min(10, count) == 0
+    return held
 
 
 def last_tenth(classes: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import logging
+import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from xopen import xopen
 
-from seqmask.errors import InputError
+from seqmask.errors import InputError, brief
 from seqmask.labels.ranks import ALIASES, UNKNOWN, taxid_in, taxids_of
 from seqmask.labels.taxonomy import Lineage, read_lineages
 
@@ -37,7 +39,16 @@ PREFIXES = {
 }
 # Without prefixes (SILVA) the position is the rank.
 LEVELS = ("domain", "phylum", "class", "order", "family", "genus", "species")
-_NOTHING = frozenset({"", "na", "n/a", "nan", "none", "unknown", "unclassified", "unassigned"})
+# What is written where a taxon is not known. `uncultured` and the like stand in SILVA and QIIME tables at any rank, and
+# under many taxa.
+_NOTHING = re.compile(
+    r"[-.?*]*|na|n/a|nan|none|null|unassigned|undefined|undetermined"
+    r"|(unknown|unclassified|uncultured|unidentified|environmental)"
+    r"([ _](archaeon|bacterium|eukaryote|fungus|microorganism|organism|prokaryote|samples?|virus))?"
+    r"|ambiguous[ _]taxa|incertae[ _]sedis|([a-z]+[ _])*metagenome",
+    re.IGNORECASE,
+)
+_LEVEL_ENDS = re.compile(r"[;|]|,(?=\s*[A-Za-z]{1,2}__)")  # of `d__A;p__B`, MetaPhlAn's `k__A|p__B`, `d__A,p__B`
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +82,8 @@ class LabelTable:
         """Whether there is a column of this name or its alias."""
         return rank in self.columns or ALIASES.get(rank, rank) in self.columns
 
-    def column(self, rank: str) -> list[str]:
-        """One column (N,), by its name or its alias."""
+    def column(self, rank: str, asked: bool = False) -> list[str]:
+        """One column (N,), by its name or its alias. asked: --ranks names it, which the error says."""
         for candidate in (rank, ALIASES.get(rank, rank)):
             if candidate in self.columns:
                 return self.columns[candidate]
@@ -83,28 +94,36 @@ class LabelTable:
             for name in self.columns
             if name in TAXID_COLUMNS or (name != SPLIT_COLUMN and not name.endswith(taxids_of("")))
         ]
+        remedy = f"name the columns to train on, as in --ranks {','.join(others[:3])}" if asked and others else ""
         raise InputError(
             self.path,
             f"no column {rank!r}",
             expected=f"one of {', '.join(others)}" if others else "a column beside the id",
-            remedy="with --taxonomy DIR, an NCBI taxdump, taxids name taxa" if by_taxid else "",
+            remedy="with --taxonomy DIR, an NCBI taxdump, taxids name taxa" if by_taxid else remedy,
         )
 
-    def require(self, ranks: Iterable[str]) -> None:
-        """Raise an `InputError` unless every rank is a column and names at least one taxon."""
+    def require(self, ranks: Iterable[str], asked: bool = False) -> None:
+        """Raise an `InputError` unless every rank is a column and names at least one taxon. asked: as for `column`."""
         for rank in ranks:
-            if not any(self.column(rank)):
+            if not any(self.column(rank, asked)):
                 raise InputError(self.path, f"column {rank!r} is empty", remedy="leave this rank out")
 
-    def require_ids(self, names: Iterable[str]) -> None:
-        """Raise one `InputError` that counts the names without a label and shows the first five."""
+    def require_ids(self, names: Iterable[str], all_of_them: bool = False) -> None:
+        """Raise one `InputError` that counts the names without a label and shows the first five; and, where there are
+        no others, what ids look like in the table.
+        """
         missing = [name for name in names if name not in self._rows]
         if missing:
             shown = ", ".join(map(repr, missing[:5])) + (", ..." if len(missing) > 5 else "")
+            first = {words[0]: name for name in self.ids if len(words := name.split()) > 1}
+            remedy = "add them to the table or take them out of the sequence file"
+            if missing[0] in first:
+                remedy = f"a name is the first word of a header: cut {brief(first[missing[0]])} in the table"
             raise InputError(
                 self.path,
                 f"no label for {len(missing)} sequence{'s' if len(missing) > 1 else ''}: {shown}",
-                remedy="add them to the table or take them out of the sequence file",
+                expected=f"names as in the table, such as {brief(self.ids[0])}" if all_of_them else "",
+                remedy=remedy,
             )
 
     def row(self, name: str) -> dict[str, str]:
@@ -183,10 +202,11 @@ def _read_text(path: str | Path) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        encoding = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "latin1"
         raise InputError(
             path,
             f"text that is not UTF-8 ({data[error.start : error.start + 4]!r})",
-            remedy="save it as UTF-8, for example with 'iconv -f latin1 -t utf-8'",
+            remedy=f"save it as UTF-8, for example with 'iconv -f {encoding} -t utf-8'",
             line=data.count(b"\n", 0, error.start) + 1,
         ) from error
 
@@ -233,16 +253,17 @@ def _unique(path: str | Path, lines: Iterator[tuple[int, list[str]]], width: int
 def _clean(values: list[str]) -> list[str]:
     """Trimmed; what means 'not known' becomes the empty text."""
     distinct = dict.fromkeys(values)
-    known = {value: "" if (name := value.strip()).casefold() in _NOTHING else name for value in distinct}
+    known = {value: "" if _NOTHING.fullmatch(name := value.strip()) else name for value in distinct}
     return [known[value] for value in values]
 
 
 def _with_lineage(columns: dict[str, list[str]]) -> dict[str, list[str]]:
     """Replace a lineage column by the ranks it holds; a rank that has its own column keeps that one.
 
-    A column so named without any ';' or '__' holds single taxa and stays as it is.
+    A column so named without any ';', '|' or '__' holds single taxa and stays as it is.
     """
-    name = next((name for name in LINEAGE_COLUMNS if any(";" in v or "__" in v for v in columns.get(name, ()))), None)
+    holds = re.compile(r";|\||__").search
+    name = next((name for name in LINEAGE_COLUMNS if any(map(holds, columns.get(name, ())))), None)
     if name is None:
         return columns
     values = columns.pop(name)
@@ -290,9 +311,11 @@ def _with_taxonomy(
 
 
 def parse_lineage(text: str) -> dict[str, str]:
-    """Ranks of `d__Bacteria; p__Bacillota`, `D_0__Bacteria;D_1__Bacillota`, `Bacteria;Bacillota;` (by position)."""
+    """Ranks of `d__Bacteria; p__Bacillota`, `k__Bacteria|p__Bacillota`, `D_0__Bacteria;D_1__Bacillota`,
+    `Bacteria;Bacillota;` (by position).
+    """
     lineage: dict[str, str] = {}
-    for level, part in enumerate(part.strip() for part in text.split(";")):
+    for level, part in enumerate(part.strip() for part in _LEVEL_ENDS.split(text)):
         prefix, mark, taxon = part.partition("__")
         if not mark:
             rank, taxon = (LEVELS[level] if level < len(LEVELS) else None), part
@@ -300,6 +323,6 @@ def parse_lineage(text: str) -> dict[str, str]:
             rank = LEVELS[int(prefix[2:])] if int(prefix[2:]) < len(LEVELS) else None
         else:
             rank = PREFIXES.get(prefix.casefold())
-        if rank is not None and taxon.strip().casefold() not in _NOTHING:
+        if rank is not None and not _NOTHING.fullmatch(taxon.strip()):
             lineage[rank] = taxon.strip()
     return lineage

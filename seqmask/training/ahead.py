@@ -64,7 +64,7 @@ def _as_it_is(batch: Any) -> Any:
 
 def _leave_signals_to_the_parent(worker: int) -> None:
     """A signal to all processes of a job asks the parent for a checkpoint: batches must go on until it ends these."""
-    for number in (signal.SIGUSR1, signal.SIGINT):
+    for number in (signal.SIGUSR1, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     threading.Thread(target=_end_with_the_parent, args=(os.getppid(),), daemon=True).start()

@@ -1,4 +1,6 @@
-"""Signals that end a training so that it can go on: SIGTERM and SIGUSR1 (by SLURM, when time is up), Ctrl-C."""
+"""Signals that end a training so that it can go on: SIGTERM and SIGUSR1 (by SLURM, when time is up), SIGHUP (a terminal
+that is closed), Ctrl-C.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from seqmask.errors import StoppedError
+from seqmask.progress import leave_terminal
 
 log = logging.getLogger("seqmask")
 
@@ -20,13 +23,15 @@ class StopSignal:
         self.by = ""
         self.previous: dict[int, Any] = {}
         with contextlib.suppress(ValueError):  # not the main thread
-            for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
-                if signal.getsignal(number) is not signal.SIG_IGN:  # as of a job in the background
+            for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP, signal.SIGINT):
+                if signal.getsignal(number) is not signal.SIG_IGN:  # as of a job in the background, or by nohup
                     self.previous[number] = signal.signal(number, self._ask)
         return self
 
     def _ask(self, number: int, _: object) -> None:
         self.by = signal.Signals(number).name
+        if number == signal.SIGHUP:
+            leave_terminal()
         if number == signal.SIGINT:  # a second one does not wait for the step to end
             signal.signal(number, self.previous[number])
             log.warning("stopping after this step, with a checkpoint; once more Ctrl-C stops now, without")

@@ -75,6 +75,19 @@ def test_a_terminated_run_is_143(capsys: pytest.CaptureFixture[str]) -> None:
     assert (stop.value.exit_code, capsys.readouterr().err) == (143, "seqmask: error: terminated\n")
 
 
+@pytest.mark.parametrize("ignored", [False, True], ids=["", "nohup"])
+def test_a_closed_terminal_ends_a_run_unless_nohup_says_otherwise(ignored: bool) -> None:
+    script = (
+        "import os, pty, signal, sys\nfrom seqmask.cli.common import call\n"
+        f"signal.signal(signal.SIGHUP, signal.{'SIG_IGN' if ignored else 'SIG_DFL'})\n"
+        "here, there = pty.openpty()\nos.dup2(there, 2)\nos.close(there)\n"
+        "def run():\n    os.close(here)\n    signal.raise_signal(signal.SIGHUP)\n    print('on')\n"
+        "try:\n    call(run)\nexcept BaseException as error:\n    sys.exit(error.exit_code)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == ((0, "on\n") if ignored else (129, ""))
+
+
 @pytest.mark.parametrize(
     ("words", "found"),
     [("seqmask me", {"merge"}), ("seqmask mask --resu", {"--resume"}), ("seqmask mask -m geno", {"genomes"})],

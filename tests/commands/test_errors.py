@@ -190,7 +190,12 @@ def two(tmp_path: Path) -> Path:
         ("id\tclade\na\tx\nb\tx\n", (), 1, "table.tsv: no column 'superkingdom'; expected one of clade"),
         ("id\tphylum\na\tx\nb\tx\n", (), 1, "none of the classes that the model knows; expected names such as"),
         (LABELS + "a\tBacteria\tx\ty\ttest\n", (), 1, "table.tsv: no label for 1 sequence: 'b'; add"),
-        (LABELS + "c\tBacteria\tx\ty\ttest\n", (), 1, "table.tsv: no label for 2 sequences: 'a', 'b'; add"),
+        (
+            LABELS + "c\tBacteria\tx\ty\ttest\n",
+            (),
+            1,
+            "table.tsv: no label for 2 sequences: 'a', 'b'; expected names as in the table, such as 'c'; add",
+        ),
         (
             "id\tsuperkingdom\tphylum\tgenus\na\tBacteria\tx\ty\nb\tBacteria\tx\ty\n",
             ("--split", "val"),

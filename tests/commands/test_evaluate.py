@@ -524,6 +524,7 @@ def test_a_rank_without_a_scored_sequence_is_said_so(run: Run, few: Path, tiny_m
     done = run("evaluate", few, "-m", tiny_model, "-l", table, "--json", tmp_path / "x.json")
     assert done.code == 0
     assert "genus: no sequence of a class that the model knows: nothing is scored at this rank" in done.text
+    assert f"genus: {table} has names such as never heard of, the model such as Bacillus" in done.err
     assert "nan" not in done.text.lower().replace("uninan", "")
     report = json.loads((tmp_path / "x.json").read_text())
     rank = report["ranks"]["genus"]

@@ -19,7 +19,7 @@ import pytest
 from numpy.typing import NDArray
 
 from seqmask.commands.train_classifier import train_classifier
-from seqmask.commands.train_explainer import last_tenth, train_explainer, verdict
+from seqmask.commands.train_explainer import every_tenth, last_tenth, train_explainer, verdict
 from seqmask.config import ClassifierOptions, Compute, ExplainerOptions
 from seqmask.errors import InputError, SeqmaskError, StoppedError, UsageError
 from seqmask.evaluation.frontier import AREAS, FEW_AREAS, Point, Wanted
@@ -75,6 +75,36 @@ def explain(run: Run, data: tuple[Path, Path], classifier: Path, output: Path, *
 
 def read_json(path: Path) -> Any:
     return json.loads(path.read_text())
+
+
+def test_what_training_leaves_out_or_counts_twice_is_said(run: Run, data: tuple[Path, Path], tmp_path: Path) -> None:
+    """Splits by other names, placeholders, records that can not be read, names that come twice, rows of nothing."""
+    lines = data[1].read_text().replace("\tval\n", "\tvalidation\n").splitlines()
+    first = lines[1].split("\t")
+    rows = ["\t".join([name, *first[1:]]) for name in ("short", "bare", "elsewhere")]
+    parent = lines[0].split("\t").index("phylum")
+    wrong = lines[-1].split("\t")
+    wrong[parent] = next(row for line in lines[1:] if (row := line.split("\t")[parent]) != wrong[parent])
+    wrong[0], wrong[-1] = "wrong", "train"
+    (tmp_path / "more.tsv").write_text("\n".join([*lines, *rows, "\t".join(wrong)]) + "\n")
+    records = data[0].read_text()
+    (tmp_path / "more.fasta").write_text(
+        records
+        + ">short\nAC\n>bare\n"
+        + "N" * 99
+        + "\n>wrong\n"
+        + "ACGT" * 30
+        + "\n"
+        + records.split(">")[1].join([">", ""])
+    )
+    done = classify(run, (tmp_path / "more.fasta", tmp_path / "more.tsv"), tmp_path / "classifier")
+    assert done.code == 0, done.err
+    assert "not trained on: 1 sequences shorter than 3 nt, 1 without A, C, G, T or U" in done.err
+    assert "1 names come more than once, such as" in done.err
+    assert "more.tsv: 1 of " in done.err
+    assert "no sequences of split `val` (there are train, validation)" in done.err
+    assert "scoring splits validation" in done.err
+    assert "classes stand under several of phylum" in done.err
 
 
 def test_a_table_without_splits(run: Run, data: tuple[Path, Path], tmp_path: Path) -> None:
@@ -244,12 +274,17 @@ class TestExplainer:
         ).read_bytes()
 
     def test_without_labels(self, run: Run, data: tuple[Path, Path], classifier: Path, tmp_path: Path) -> None:
-        """The last tenth is held out; the classifier's own classes are the reference."""
+        """Every tenth is held out; the classifier's own classes are the reference."""
         done = run("train-explainer", data[0], "--classifier", classifier, "-o", tmp_path / "model", *QUICK)
         assert done.code == 0, done.err
         assert "101 training sequences, 11 validation sequences" in done.err
-        assert "no sequences of split `val`: 11 training sequences, the last of each class, are held out" in done.err
+        assert "sequences of any split are trained on: every tenth of them, 11 in all, are held out" in done.err
         assert load_model(tmp_path / "model").threshold == 0.5
+
+
+def test_of_a_file_without_labels_every_part_is_held_out() -> None:
+    assert np.flatnonzero(every_tenth(35)).tolist() == [9, 19, 29]
+    assert [np.flatnonzero(every_tenth(n)).tolist() for n in (2, 9, 10)] == [[1], [8], [9]]
 
 
 def test_of_a_file_that_is_sorted_by_taxon_each_class_is_held_out() -> None:
@@ -398,6 +433,7 @@ def test_an_explainer_for_a_rank_without_labels(
     done = explain(run, (data[0], table), classifier, tmp_path / "some", "--mask-per-rank")
     assert done.code == 0, done.err
     assert "superkingdom, genus: the labels of the validation sequences name no class" in done.err
+    assert f"genus: {table} has no such column" in done.err
     for point in read_json(tmp_path / "some" / "explainer.json")["settings"]["validation"]:
         assert np.isfinite(point["chance"]).all(), "a rank without any class has none"
 

@@ -247,6 +247,53 @@ def test_missing_ids_are_counted(write):
         table.require_ids("abcdefg")
 
 
+def test_ids_with_descriptions_are_told_as_such(write):
+    table = read_labels(write("id\tgenus\nX1 some strain\tA\nX2 another\tB\n"))
+    with pytest.raises(InputError, match=r"such as 'X1 some strain'; a name is the first word .* cut 'X1 some strain'"):
+        table.require_ids(["X1", "X2"], all_of_them=True)
+
+
+def test_ranks_that_were_asked_for_are_named_by_an_option(write):
+    with pytest.raises(InputError, match=r"no column 'tribe'; .*--ranks domain,genus"):
+        read_labels(write("id\tdomain\tgenus\tsplit\na\tA\tB\ttrain\n")).require(["tribe"], asked=True)
+
+
+@pytest.mark.parametrize(("encoding", "told"), [("utf-16", "utf-16"), ("latin-1", "latin1")])
+def test_other_encodings(tmp_path, encoding, told):
+    path = tmp_path / "labels.tsv"
+    path.write_bytes("id\tgenus\na\tBé\n".encode(encoding))
+    with pytest.raises(InputError, match=f"iconv -f {told} -t utf-8"):
+        read_labels(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("uncultured", "Uncultured bacterium", "uncultured_archaeon", "-", ".", "null", "unidentified"),
+        *("metagenome", "human gut metagenome", "Incertae Sedis", "Ambiguous_taxa", "environmental samples"),
+    ],
+)
+def test_names_for_nothing_are_no_taxa(write, text):
+    table = read_labels(write(f"id\tphylum\tgenus\na\tBacillota\t{text}\nb\tBacillota\tBacillus\n"))
+    assert table.column("genus") == ["", "Bacillus"]
+    assert parse_lineage(f"p__Bacillota;g__{text}") == {"phylum": "Bacillota"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["unclassified Siphoviridae", "uncultured Clostridium sp.", "Nanoarchaeum", "Clostridiales incertae sedis XI"],
+)
+def test_names_that_say_something_are(write, text):
+    assert read_labels(write(f"id\tgenus\na\t{text}\n")).column("genus") == [text]
+
+
+@pytest.mark.parametrize("between", ["|", ";", "; ", ","])
+def test_lineages_are_split_at_what_tools_write(write, between):
+    lineage = between.join(["k__Bacteria", "p__Bacillota", "g__Bacillus"])
+    table = read_labels(write(f"id\tlineage\na\t{lineage}\n"))
+    assert table.columns == {"kingdom": ["Bacteria"], "phylum": ["Bacillota"], "genus": ["Bacillus"]}
+
+
 def test_missing_rank_lists_what_there_is(write):
     table = read_labels(write(TSV))
     table.require(["domain", "genus"])

@@ -112,7 +112,7 @@ def test_resume_without_a_checkpoint_begins(tmp_path: Path, whole: tuple[str, li
     assert train(checkpoints)[0] == whole[0]
 
 
-@pytest.mark.parametrize(("number", "code"), [("SIGTERM", 75), ("SIGUSR1", 75), ("SIGINT", 130)])
+@pytest.mark.parametrize(("number", "code"), [("SIGTERM", 75), ("SIGUSR1", 75), ("SIGHUP", 75), ("SIGINT", 130)])
 def test_a_signal_writes_a_checkpoint(
     tmp_path: Path, whole: tuple[str, list[dict[str, float]]], number: str, code: int
 ) -> None:

@@ -220,7 +220,8 @@ def hung_up(*_: object) -> None:
 def call(run: Callable[[], T]) -> T:
     """Run a command; an expected error is one line on stderr and its exit code, a bug a traceback, logged too.
 
-    Only in here SIGTERM and SIGHUP are exceptions: before, nothing is to be tidied up, and may fall into an import.
+    Only in here SIGTERM and SIGHUP are exceptions: before, there is nothing to tidy up, and they may fall into an
+    import.
     """
     before = {signal.SIGTERM: signal.signal(signal.SIGTERM, terminated)}
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it

@@ -60,5 +60,5 @@ def test_a_flipped_bit_is_found(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "x.h5", "w") as file:
         dataset = file.create_dataset("x", (50,), chunks=(50,), dtype="<i4", **FILTERS)
         dataset.id.write_direct_chunk((0,), bytes(damaged))
-        with pytest.raises(OSError, match="filter|Fletcher32"):
+        with pytest.raises(OSError, match=r"filter|Fletcher32"):
             dataset[:]

@@ -257,9 +257,6 @@ def test_a_gate_leaves_hidden_tokens_out(name, monkeypatch):
     assert most < 15
 
 
-# The self-test
-
-
 def test_a_gate_on_an_encoder_of_transformers():
     """Which knows nothing of leaving tokens out: hidden tokens are closed as any others."""
     plain = Classifier({**SHAPE, **ENCODERS["bert"], "hidden_act": "relu"}, SIZES, "gate").eval()
@@ -279,6 +276,9 @@ def test_pooling_is_exact_under_autocast():
         found = classifier._pool_and_score(states, weights)
     with torch.no_grad():
         torch.testing.assert_close(found, classifier._pool_and_score(states, weights), rtol=0, atol=0)
+
+
+# The self-test
 
 
 @pytest.mark.parametrize("name", ESM)

@@ -114,9 +114,11 @@ def test_resume_without_a_checkpoint_begins(tmp_path: Path, whole: tuple[str, li
 
 @pytest.mark.parametrize(("number", "code"), [("SIGTERM", 75), ("SIGUSR1", 75), ("SIGHUP", 75), ("SIGINT", 130)])
 def test_a_signal_writes_a_checkpoint(
-    tmp_path: Path, whole: tuple[str, list[dict[str, float]]], number: str, code: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: tuple[str, list[dict[str, float]]], number: str, code: int
 ) -> None:
     path = tmp_path / "checkpoint.safetensors"
+    left: list[None] = []
+    monkeypatch.setattr("seqmask.training.signals.leave_terminal", lambda: left.append(None))  # this one is in use
 
     def report(progress: Progress) -> None:
         if progress.step == 5:
@@ -126,6 +128,7 @@ def test_a_signal_writes_a_checkpoint(
     with pytest.raises(StoppedError, match=rf"stopped by {number} after step 5; go on with --resume") as caught:
         train(Checkpoints(path, minutes=1e9), report=report)
     assert caught.value.exit_code == code
+    assert len(left) == (number == "SIGHUP")
     assert signal.getsignal(signal.Signals[number]) is before
     assert [item.name for item in tmp_path.iterdir()] == [path.name]
     assert train(Checkpoints(path, minutes=1e9, resume=True)) == whole

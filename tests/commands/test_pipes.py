@@ -169,16 +169,22 @@ def test_a_training_whose_terminal_is_closed_can_go_on(tmp_path: Path) -> None:
     small = ROOT / "examples" / "small"
     arguments = ["train-classifier", small / "small.fasta.gz", "-l", small / "small.tsv", "-o", tmp_path / "out"]
     arguments += ["--size", "tiny", "--bag-epochs", 0, "--steps", 100_000, "--min-per-class", 4, "-t", 1]
-    pid, here = pty.fork()
-    if pid == 0:
-        os.environ |= {"PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "200"}
-        os.execv(sys.executable, [sys.executable, "-m", "seqmask", *map(str, arguments)])
-    shown = b""
-    while b"sequences/s" not in shown:
-        shown += os.read(here, 1 << 16)
-    os.close(here)
-    _, status = os.waitpid(pid, 0)
-    assert os.waitstatus_to_exitcode(status) == 75, shown[-2000:]
+    here, there = pty.openpty()
+    own = {"PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "200"}
+    # A session whose terminal this is: closing it is SIGHUP
+    script = (
+        "import fcntl, os, sys, termios; fcntl.ioctl(2, termios.TIOCSCTTY, 0); os.execv(sys.executable, sys.argv[1:])"
+    )
+    command = [sys.executable, "-c", script, sys.executable, "-m", "seqmask", *map(str, arguments)]
+    with subprocess.Popen(
+        command, stdin=there, stdout=there, stderr=there, env=os.environ | own, start_new_session=True
+    ) as process:
+        os.close(there)
+        shown = b""
+        while b"sequences/s" not in shown:
+            shown += os.read(here, 1 << 16)
+        os.close(here)
+        assert process.wait(timeout=60) == 75, shown[-2000:]
     assert (tmp_path / "out" / "checkpoint.safetensors").exists()
 
 

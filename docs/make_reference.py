@@ -66,14 +66,14 @@ what the compressor still held is lost after `SIGKILL`; where nothing can be tak
 over.) It needs the same options. `--force` without `--resume` starts over; with neither, a run that has kept records is
 refused. Where an output is a pipe nothing can be resumed.
 
-**`--shard I/N` masks one of N parts**, on as many machines as there are, and `seqmask merge` joins the outputs of each
-kind to the file that one run would have written, byte by byte for texts and dataset by dataset for HDF5. The parts are
-contiguous and end where a pool of about 4,096 windows does, which is what is computed together; an input of fewer pools
-than N leaves some parts empty. Every part reads the input once more, to count it, so it must be files. Beside each text
-output a small `FILE.shard.json` says what it is: `merge` needs it, and refuses shards that are missing, doubled, cut
-off, or of another input, model or threshold. A shard that is asked for again with `--resume` when all its outputs are
-there, whole, of the same input, model and options, says so and ends with 0; a whole run is refused, for nothing says
-what its outputs are of.
+**`--shard I/N` masks one of N parts**, on as many machines as there are, and `seqmask merge` joins the outputs of
+each kind to the file that one run would have written, byte by byte for texts and dataset by dataset for HDF5. The
+parts are contiguous and end where a pool of about 4,096 windows (the first one 256) does, which is what is computed
+together; an input of fewer pools than N leaves some parts empty. Every part reads the input once more, to count it,
+so it must be files. Beside each text output a small `FILE.shard.json` says what it is: `merge` needs it, and refuses
+shards that are missing, doubled, cut off, or of another input, model or threshold. A shard that is asked for again
+with `--resume` when all its outputs are there, whole, of the same input, model and options, says so and ends with 0;
+a whole run is refused, for nothing says what its outputs are of.
 
     seqmask mask reads.fastq.gz -o part1 --shard 1/2
     seqmask mask reads.fastq.gz -o part2 --shard 2/2

@@ -21,6 +21,7 @@ from seqmask.sequences.tokens import UNK
 from seqmask.sequences.windows import Window, count_windows, frame_offsets, split
 
 POOL_WINDOWS = 4096
+FIRST_WINDOWS = 256  # of the first pool: who looks at the first results need not wait for thousands
 
 Masks = Sequence[Sequence[NDArray[np.float32]]]
 """One (T,) mask a window, for each record."""
@@ -45,7 +46,7 @@ def grouped(
     """Ordinals and records of each pool.
 
     What is computed together decides the last bits of a result: shards end where a pool does, and so does what a
-    stopped run has done.
+    stopped run has done. The pool of record 0 is a small one.
     """
     tokenizer, limit = classifier.tokenizer, classifier.network.max_tokens
     shifts = frame_offsets(tokenizer.stride, frames)
@@ -59,7 +60,7 @@ def grouped(
         length = len(record.sequence)
         few = len(shifts) if length in usual else count_windows(length, tokenizer, limit, overlap, frames)
         count += few or 1
-        if count >= POOL_WINDOWS:
+        if count >= (POOL_WINDOWS if index[0] else min(FIRST_WINDOWS, POOL_WINDOWS)):
             yield index, records
             index, records, count = [], [], 0
     if records:

@@ -218,6 +218,8 @@ class Sink:
         with self._named():
             while rest:  # with PYTHONUNBUFFERED, stdout is a raw file, which may take only a part and says nothing
                 rest = rest[self._handle.write(rest) :]
+            if self._straight is not None and self._plain:  # who reads a pipe waits for it
+                self._handle.flush()
 
     @property
     def digest(self) -> str:

@@ -259,6 +259,19 @@ def test_records_are_taken_lazily(model: Model, monkeypatch: pytest.MonkeyPatch)
     assert taken == 4
 
 
+def test_the_first_pool_is_a_small_one(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever looks at the first results need not wait for a whole pool; a run that goes on has the same pools."""
+    monkeypatch.setattr(module, "POOL_WINDOWS", 12)
+    monkeypatch.setattr(module, "FIRST_WINDOWS", 3)
+    numbered = list(enumerate(records(*(sequence(i, 50) for i in range(40)))))
+
+    def sizes(first: int) -> list[int]:
+        return [len(index) for index, _ in module.grouped(numbered[first:], model.classifier, OVERLAP)]
+
+    assert sizes(0) == [3, 12, 12, 12, 1]
+    assert sizes(3) == [12, 12, 12, 1]
+
+
 def test_check_classifies_the_hard_masks(model: Model) -> None:
     """Against the classifier called by hand on one window, whose last token overlaps the one before."""
     record = records(sequence(7, 301))[0]

@@ -18,7 +18,7 @@ import pytest
 from xopen import xopen
 
 from seqmask.errors import InputError, SeqmaskError, UsageError
-from seqmask.results.files import Target, check_targets, is_straight
+from seqmask.results.files import Sink, Target, check_targets, is_straight
 
 
 def put(path: str | Path, data: bytes = b"data\n") -> None:
@@ -115,6 +115,18 @@ def test_a_descriptor_is_written_straight_and_stays_open(tmp_path: Path) -> None
     assert path.read_bytes() == b"before\ndata\nafter\n"
     with pytest.raises(InputError, match="no such open file descriptor"):
         check_targets([f"/dev/fd/{descriptor}"], force=False)
+
+
+def test_what_is_written_into_a_pipe_is_there_at_once() -> None:
+    """`| head` and `| less` wait for it."""
+    read, write = os.pipe()
+    os.set_blocking(read, False)
+    sink = Sink(Target(f"/dev/fd/{write}"))
+    sink.write(b">a\nACGT\n")
+    assert os.read(read, 99) == b">a\nACGT\n"
+    sink.close()
+    os.close(write)
+    os.close(read)
 
 
 @pytest.mark.parametrize("path", ["-", "/dev/stdout", "/dev/fd/1"])

@@ -33,7 +33,7 @@ SPELLED = {  # options whose flag is not their name
 }
 # Options that change no result, or that the command line gives in another form
 LEFT_OUT = {"sequences", "compute", "resume", "force", "checkpoint_minutes"}
-PATHS = {"labels", "output", "classifier"}
+PATHS = {"labels", "output", "classifier", "explainer"}
 SWITCHED_ON = {"crossing", "lineages"}  # switches that are on unless the command line says no
 
 

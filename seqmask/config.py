@@ -65,12 +65,13 @@ class ClassifierOptions:
 class ExplainerOptions:
     """`seqmask train-explainer`."""
 
-    classifier: Path = Path("classifier")  # model directory of the frozen classifier
+    classifier: Path | None = None  # directory of the frozen classifier; None = that of `explainer`
+    explainer: str = ""  # model, by name or directory, whose Explainer it begins with; empty = a new one
     sequences: list[Path] = field(default_factory=list)
     labels: Path | None = None  # label table: only its `split` column and, with target "true", its labels are used
     taxonomy: Path | None = None
     output: Path = Path("model")
-    layers: int = 0  # layers of the Explainer, copied from the classifier's first ones; 0 = all
+    layers: int = 0  # layers of a new Explainer, copied from the classifier's first ones; 0 = all
     operator: str = ""  # empty = the classifier's own
     force_operator: bool = False  # go on although the self-test refuses the operator
     target: str = "predicted"  # predicted, true, kl
@@ -86,8 +87,9 @@ class ExplainerOptions:
     bounds_weight: float = 0.0
     soft: bool = False  # soft products as in the paper instead of sampled binary masks
     mask_per_rank: bool = False
-    frames: int = 1  # k-mer frames that `mask` and `evaluate` read and average; more depend less on where a read begins
-    steps: int = 600  # training batches
+    frames: int = 0  # k-mer frames that `mask` and `evaluate` read and average, so that masks depend less on where a
+    # read begins; 0 = those of `explainer`, 1 for a new one
+    steps: int = 600  # training batches; 0 = the threshold alone is chosen
     effects_share: float = 0.9  # of the steps that fit measured effects of single tokens; masks are drawn in the rest
     effect_tokens: int = 16  # measured in each crop
     validations: int = 6  # hard-mask frontiers on `val`, evenly spaced, and one at the start; the best is kept

@@ -32,8 +32,17 @@ DEFAULTS = ExplainerOptions()
 def train_explainer(
     ctx: typer.Context,
     sequences: TrainSequences,
-    classifier: Annotated[Path, typer.Option("--classifier", help="Classifier directory; it stays frozen.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Model directory to write (classifier included).")],
+    classifier: Annotated[
+        Path | None, typer.Option("--classifier", help="Classifier directory; it stays frozen.")
+    ] = None,
+    explainer: Annotated[
+        str,
+        typer.Option(
+            "--explainer",
+            help="Model whose classifier and Explainer to begin with; --steps 0 chooses its thresholds anew.",
+        ),
+    ] = DEFAULTS.explainer,
     labels: Annotated[
         Path | None, typer.Option("-l", "--labels", help="Label table: its `split` column, and true classes.")
     ] = None,
@@ -53,7 +62,9 @@ def train_explainer(
     frames: Annotated[
         int,
         typer.Option(
-            min=1, help="k-mer frames that `mask` reads and averages; more are slower.", rich_help_panel="Model"
+            min=0,
+            help="k-mer frames that `mask` reads and averages, more are slower; 0 = 1, or those of --explainer.",
+            rich_help_panel="Model",
         ),
     ] = DEFAULTS.frames,
     target: Annotated[
@@ -105,7 +116,7 @@ def train_explainer(
     soft: Annotated[
         bool, typer.Option("--soft", help="Soft products instead of sampled masks.", rich_help_panel="Objective")
     ] = False,
-    steps: Annotated[int, typer.Option(min=1, help="Batches.", rich_help_panel="Training")] = DEFAULTS.steps,
+    steps: Annotated[int, typer.Option(min=0, help="Batches.", rich_help_panel="Training")] = DEFAULTS.steps,
     effects_share: Annotated[
         float,
         typer.Option(
@@ -159,6 +170,8 @@ def train_explainer(
     A self-test first refuses a masking operator that hides nothing.
 
     Example: seqmask train-explainer genomes.fasta.gz -l genomes.tsv.gz --classifier classifier -o model
+
+    Thresholds for your own sequences: seqmask train-explainer own.fasta -l own.tsv --explainer ssu --steps 0 -o tuned
     """
     options = build(ExplainerOptions, locals())
 

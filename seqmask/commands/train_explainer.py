@@ -38,10 +38,13 @@ from seqmask.evaluation.scoring import Scorer
 from seqmask.evaluation.validation import Validation
 from seqmask.inference.device import autocast, describe, options_of
 from seqmask.inference.engine import Engine
+from seqmask.models.bundled import resolve
 from seqmask.models.checkpoint import (
     CLASSIFIER_FILES,
     ClassifierModel,
+    Model,
     load_classifier,
+    load_model,
     round_to_half,
     save_explainer,
     weights_sha256,
@@ -70,20 +73,10 @@ CHECKPOINT = "explainer-checkpoint.safetensors"  # the classifier may be in the 
 @in_each_process
 def train_explainer(options: ExplainerOptions, report: Report, say: Callable[[str], None]) -> dict[str, Any]:
     """Train, write the model directory, return the report (threshold, frontier on `val`); nothing if done before."""
-    one_of("--target", options.target, TARGETS)
-    one_of("--form", options.form, FORMS)
-    one_of("--necessity-kind", options.necessity_kind, KINDS)
-    one_of("--operator", options.operator, ("", *OPERATORS))
-    if options.target == "true" and options.labels is None:
-        raise UsageError("--target true needs --labels")
-    check_taxonomy(options.taxonomy, options.labels)
-    labels = [options.labels] if options.labels else []
-    data = digests([*map(Path, options.sequences), *labels, *dump_of(options.taxonomy)])
-    check_output(options.output, options.force, options.resume)
-    check_precision(options.compute.precision)
+    data = checked(options)
     device, precision = first_ones(options_of(options.compute))
     options = replace(options, compute=replace(options.compute, precision=precision))  # what "auto" was is stored
-    model = load_classifier(options.classifier)
+    options, model, begun = beginning(options)
     if options.frames > model.tokenizer.stride:
         raise UsageError(f"--frames {options.frames}: expected at most {model.tokenizer.stride}, the tokens' stride")
     wanted = fingerprint(options, data) | {"classifier_sha256": model.sha256}
@@ -92,7 +85,7 @@ def train_explainer(options: ExplainerOptions, report: Report, say: Callable[[st
         return {}
     law = crop_law(options.min_crop, model.tokenizer.max_length(model.network.max_tokens))
     model.network.to(device)
-    operator = options.operator or model.network.operator
+    operator = options.operator or (begun.operator if begun else model.network.operator)
     check = check_operator(model.network, operator, soft=options.soft, force=options.force_operator)
     say(f"device {describe(device, precision)}, seed {options.seed}, operator {operator}: {check.summary}")
     torch.manual_seed(options.seed)
@@ -101,7 +94,8 @@ def train_explainer(options: ExplainerOptions, report: Report, say: Callable[[st
     train, val, truth = corpora(options, model, say)
     say(f"{len(train)} training sequences, {len(val)} validation sequences")
     tracks = len(model.ranks.ranks) if options.mask_per_rank else 1
-    explainer = Explainer.like(model.network, options.layers, tracks, options.target_area).to(device)
+    explainer = begun.explainer if begun else Explainer.like(model.network, options.layers, tracks, options.target_area)
+    explainer.to(device)
     objective = objective_of(options, explainer, model, operator, device)
     validation = validation_of(options, model, operator, device, val, truth, say)
 
@@ -122,7 +116,7 @@ def train_explainer(options: ExplainerOptions, report: Report, say: Callable[[st
     checkpoints.begin()
     if parts := two_parts(steps, options.effects_share):
         say(parts)
-    if not checkpoints.waiting:
+    if steps and not checkpoints.waiting:
         validate(0)  # the start is a candidate: training has to beat it
     history = fit(
         EffectsThenMasks(objective, options.effects_share, options.effect_tokens),
@@ -149,7 +143,53 @@ def train_explainer(options: ExplainerOptions, report: Report, say: Callable[[st
         raise SeqmaskError("the frozen classifier's weights changed during training: this is a bug, please report it")
     if not is_main():
         return {}
-    return finish(explainer, model, operator, validation, options, data, history, say)
+    provenance = {"seqmask_version": version(), "options": to_json(options), "data_sha256": data}
+    if begun:
+        provenance["began_with"] = {"explainer_sha256": begun.sha256, "settings": begun.settings}
+    return finish(explainer, model, operator, validation, options, provenance, history, say)
+
+
+def checked(options: ExplainerOptions) -> dict[str, str]:
+    """Digests of the files by name; an error for options that can not be meant, or not be met, before any work."""
+    one_of("--target", options.target, TARGETS)
+    one_of("--form", options.form, FORMS)
+    one_of("--necessity-kind", options.necessity_kind, KINDS)
+    one_of("--operator", options.operator, ("", *OPERATORS))
+    if options.target == "true" and options.labels is None:
+        raise UsageError("--target true needs --labels")
+    check_taxonomy(options.taxonomy, options.labels)
+    labels = [options.labels] if options.labels else []
+    data = digests([*map(Path, options.sequences), *labels, *dump_of(options.taxonomy)])
+    check_output(options.output, options.force, options.resume)
+    check_precision(options.compute.precision)
+    return data
+
+
+def beginning(options: ExplainerOptions) -> tuple[ExplainerOptions, ClassifierModel, Model | None]:
+    """The options completed, the classifier, and the model whose Explainer training begins with where one is named."""
+    if not options.explainer:
+        if options.classifier is None:
+            raise UsageError("expected --classifier, or --explainer with a model to begin with")
+        return replace(options, frames=options.frames or 1), load_classifier(options.classifier), None
+    begun = load_model(resolve(options.explainer))
+    found = begun.classifier if options.classifier is None else load_classifier(options.classifier)
+    if found.sha256 != begun.classifier.sha256:
+        raise UsageError(
+            f"--explainer {options.explainer} is for classifier {begun.classifier.sha256[:12]}, not for that of "
+            f"--classifier {options.classifier}, {found.sha256[:12]}; leave out --classifier"
+        )
+    if options.layers:
+        raise UsageError("--layers is for a new Explainer: that of --explainer has its own")
+    shared = begun.explainer.tracks < len(found.ranks.ranks)
+    if options.mask_per_rank and shared:
+        raise UsageError(f"--explainer {options.explainer} has one mask for all ranks: leave out --mask-per-rank")
+    options = replace(
+        options,
+        classifier=options.classifier or begun.path,
+        frames=options.frames or begun.frames,
+        mask_per_rank=not shared,
+    )
+    return options, found, begun
 
 
 def objective_of(
@@ -211,19 +251,23 @@ def corpora(
 ) -> tuple[Corpus, list[Record], NDArray[np.int64] | None]:
     """Training corpus, validation records, and their true classes (n, R) or None without labels.
 
-    Without a `val` split the last tenth of each class is held out, without labels every tenth sequence; at most the
-    limit.
+    Without a `val` split the last tenth of each class is held out, without labels every tenth sequence; all are
+    validated on where none is trained on. At most the limit.
     """
     shortest = model.tokenizer.shortest
     labelled = read_labelled(
         options.sequences, options.labels, model.ranks.names, shortest, any_rank=True, taxonomy=options.taxonomy
     )
     rng = np.random.default_rng(options.seed)
-    train = training_records(labelled, str(options.labels or options.sequences[0]))
     val, known = list(labelled.splits.get("val", [])), labelled.table is not None
+    alone = val and not options.steps  # nothing is trained on
+    train = [] if alone else training_records(labelled, str(options.labels or options.sequences[0]))
     for remark in labelled.remarks:
         say(remark)
-    if not val:
+    if not val and not options.steps:
+        val = train
+        say(f"no sequences of split `val`: all {len(val)} choose the threshold")
+    elif not val:
         if len(train) < 2:
             raise InputError(options.sequences[0], "one sequence", expected="two or more, to train on and to hold out")
         if known:
@@ -293,7 +337,7 @@ def verdict(
         yield f"the best of the candidates is that of step {step}"
     for point in points:
         which = f"mask of {', '.join(names[r] for r in point.ranks)}: "
-        if not wanted.met(point):
+        if not wanted.grade(point):
             capped = any(chance > wanted.most_chance for chance in point.chance)
             most = f" (counted as at most {wanted.most_chance:g})" if capped else ""
             yield (
@@ -320,13 +364,13 @@ def finish(
     operator: str,
     validation: Validation,
     options: ExplainerOptions,
-    data: dict[str, str],
+    provenance: dict[str, Any],
     history: list[dict[str, float]],
     say: Callable[[str], None],
 ) -> dict[str, Any]:
     """Store the best Explainer seen, its masks centred so that the chosen threshold of every track is .5.
 
-    data: digests of the files.
+    provenance: how it was made, for `settings`.
     """
     validated = list(validation.log)
     if validation.weights is not None:  # none where an older checkpoint was resumed after its last step
@@ -344,13 +388,8 @@ def finish(
             say(f"--frames {number}: {described(point, model.ranks.names)}")
     for line in verdict(validation.step, chosen, validation.wanted, options.target_area, model.ranks.names):
         say(line)
-    settings = {
-        "seqmask_version": version(),
-        "options": to_json(options),
-        "data_sha256": data,
-        "validation": [asdict(point) for point in chosen],
-    }
-    copy_classifier(options.classifier, options.output)
+    settings = provenance | {"validation": [asdict(point) for point in chosen]}
+    copy_classifier(options.classifier or options.output, options.output)
     thresholds = {number: [point.threshold for point in points] for number, points in fewer.items()}
     digest = save_explainer(options.output, explainer, model, CENTRE, operator, settings, options.frames, thresholds)
     result = {
@@ -360,9 +399,10 @@ def finish(
         "fewer_frames": {str(number): [asdict(point) for point in points] for number, points in fewer.items()},
     }
     write_json(options.output / "explainer-report.json", result)
-    write_json(options.output / "explainer-history.json", thin(history))
-    plot = draw(training_panels(history, validated, model.ranks.names), "step")
-    (options.output / "explainer-training.svg").write_text(plot, encoding="utf-8")
+    if history:
+        write_json(options.output / "explainer-history.json", thin(history))
+        plot = draw(training_panels(history, validated, model.ranks.names), "step")
+        (options.output / "explainer-training.svg").write_text(plot, encoding="utf-8")
     (options.output / CHECKPOINT).unlink(missing_ok=True)
     return {**result, "chosen": [asdict(point) for point in chosen]}
 

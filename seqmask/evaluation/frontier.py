@@ -16,6 +16,7 @@ from seqmask.sequences.spans import Spans, highest
 AREAS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)
 FEW_AREAS = (0.05, 0.1, 0.2, 0.3, 0.4)
 MOST_AREA = 0.51  # a threshold meets the wanted area only nearly
+ALLOWED = ((0.02, 0.36), (0.05, MOST_AREA))  # over chance by a mask up to a third, else by one up to a half
 SAME_AREA = 0.01
 
 
@@ -99,32 +100,33 @@ def frontier(
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a threshold has to meet at every rank: kept at least `kept`, removed at most chance plus `above_chance`.
+    """What a threshold has to meet at every rank: kept at least `kept`, removed hardly more than chance (`ALLOWED`).
 
     Where one class is more than `most_chance` of the sequences, as it may not be elsewhere, that counts as chance.
     """
 
     kept: float
-    above_chance: float = 0.05
     most_chance: float = 0.5
 
-    def met(self, point: Point) -> bool:
-        """Whether the point has both, and is no larger than half of the sequence."""
+    def grade(self, point: Point) -> int:
+        """How many of `ALLOWED` the point meets: 2 = both, 1 = only what is less strict, 0 = none."""
+        if min(point.kept) < self.kept:
+            return 0
         left = zip(point.removed, point.chance, strict=True)
-        return (
-            point.area <= MOST_AREA
-            and min(point.kept) >= self.kept
-            # nan: nothing to compare
-            and not any(removed > min(chance, self.most_chance) + self.above_chance for removed, chance in left)
+        over = [removed - min(chance, self.most_chance) for removed, chance in left]
+        return sum(
+            point.area <= most_area and not any(excess > above for excess in over)  # nan: nothing to compare
+            for above, most_area in ALLOWED
         )
 
     def choose(self, points: Sequence[Point]) -> Point:
-        """The smallest area at which both are met; else the best trade up to half of the sequence.
+        """The smallest area of those that meet most; where none meets anything the best trade up to half.
 
         A mask of more than half of the sequence explains nothing, whatever it keeps. Where every point is larger than
         half, the smallest one.
         """
-        enough = [point for point in points if self.met(point)]
+        most = max(map(self.grade, points))
+        enough = [point for point in points if most and self.grade(point) == most]
         small = [point for point in points if point.area <= MOST_AREA]
         if enough or not small:
             return min(enough or points, key=lambda point: point.area)
@@ -133,14 +135,15 @@ class Wanted:
     def better(self, one: Sequence[Point], other: Sequence[Point]) -> bool:
         """Whether the chosen points of all tracks of one Explainer are better than those of another.
 
-        More tracks that meet what is wanted; then, where all do, an area that is smaller by at least .01 (areas lie on
-        a grid, so most are equal); then the better trade.
+        More tracks that meet something, more that they meet; then, where all do, an area that is smaller by at least
+        .01 (areas lie on a grid, so most are equal); then the better trade.
         """
-        met = [sum(self.met(point) for point in points) for points in (one, other)]
+        grades = [[self.grade(point) for point in points] for points in (one, other)]
+        met = [(sum(map(bool, of)), sum(of)) for of in grades]
         if met[0] != met[1]:
             return met[0] > met[1]
         smaller = float(np.mean([p.area for p in other])) - float(np.mean([p.area for p in one]))
-        if met[0] == len(one) and abs(smaller) >= SAME_AREA:
+        if min(grades[0]) and abs(smaller) >= SAME_AREA:
             return smaller > 0
         return float(np.mean([p.trade for p in one])) > float(np.mean([p.trade for p in other]))
 

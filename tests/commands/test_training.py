@@ -273,6 +273,90 @@ class TestExplainer:
             own / "explainer.safetensors"
         ).read_bytes()
 
+    def test_begins_with_the_explainer_of_another_model(
+        self, run: Run, data: tuple[Path, Path], classifier: Path, tmp_path: Path
+    ) -> None:
+        """Its weights, frames, operator and number of masks; what was said of it stays known."""
+        own = ("--mask-per-rank", "--frames", 2, "--operator", "blend", "--force-operator")
+        first = explain(run, data, classifier, tmp_path / "first", *own)
+        assert first.code == 0, first.err
+        begun = load_model(tmp_path / "first")
+        still = ("--learning-rate", 0, "--force-operator")
+        done = run(
+            "train-explainer", data[0], "-l", data[1], "--explainer", tmp_path / "first", "-o", tmp_path / "again",
+            *QUICK, *still,
+        )  # fmt: skip
+        assert done.code == 0, done.err
+        again = load_model(tmp_path / "again")
+        assert (again.explainer.tracks, again.frames, again.operator) == (3, 2, "blend")
+        before, after = begun.explainer.state_dict(), again.explainer.state_dict()
+        assert all(before[name].equal(after[name]) for name in before if name != "head.bias")
+        told = again.settings["began_with"]
+        assert told == {"explainer_sha256": begun.sha256, "settings": begun.settings}
+        options = again.settings["options"]
+        assert (options["mask_per_rank"], options["frames"], options["classifier"]) == (
+            True,
+            2,
+            str(tmp_path / "first"),
+        )
+
+    @pytest.mark.parametrize("named", ["classes", "labels", "nothing"])
+    def test_thresholds_for_other_sequences(
+        self, run: Run, data: tuple[Path, Path], classifier: Path, tmp_path: Path, named: str
+    ) -> None:
+        """With `--steps 0`: of all sequences, where none are of `val`; nothing but the biases changes."""
+        first = explain(run, data, classifier, tmp_path / "first", "--mask-per-rank", "--frames", 2)
+        assert first.code == 0, first.err
+        lines = data[1].read_text().splitlines()
+        if named == "classes":  # no column `split`
+            lines = [line.rsplit("\t", 1)[0] for line in lines]
+        (tmp_path / "own.tsv").write_text("\n".join(lines) + "\n")
+        labels = () if named == "nothing" else ("-l", tmp_path / "own.tsv")
+        asked = ("--steps", 0, "--min-agreement", 0.5, *REPEATABLE)
+        done = run("train-explainer", data[0], *labels, "--explainer", tmp_path / "first", "-o", tmp_path / "o", *asked)
+        assert done.code == 0, done.err
+        used = VAL if named == "labels" else TRAIN + VAL
+        assert f"0 training sequences, {used} validation sequences" in done.err or (
+            f"no sequences of split `val`: all {used} choose the threshold" in done.err
+        )
+        before, model = load_model(tmp_path / "first"), load_model(tmp_path / "o")
+        changed = {
+            name
+            for name, value in before.explainer.state_dict().items()
+            if not value.equal(model.explainer.state_dict()[name])
+        }
+        assert changed <= {"head.bias"}
+        chosen = model.settings["validation"]
+        assert [point["threshold"] for point in chosen] == [0.5] * 3
+        report = read_json(tmp_path / "o" / "explainer-report.json")
+        assert [entry["step"] for entry in report["validation"]] == [0, 0]
+        wanted, known = Wanted(0.5), report["validation"][0]
+        for of_track, point in zip(known["frontier"], known["chosen"], strict=True):
+            assert Point.of(point) == wanted.choose([Point.of(of) for of in of_track])
+        assert set(model.fewer) == {1}
+        assert not list((tmp_path / "o").glob("explainer-history*"))
+        if named == "labels":
+            self.check_masks(model, data, chosen)
+
+    def test_what_can_not_be_begun_with(
+        self, run: Run, data: tuple[Path, Path], classifier: Path, tmp_path: Path
+    ) -> None:
+        assert explain(run, data, classifier, tmp_path / "first").code == 0
+        other = classify(run, data, tmp_path / "other", "--seed", 2)
+        assert other.code == 0, other.err
+        begun = ("--explainer", tmp_path / "first")
+        for words, said in (
+            ((), "expected --classifier, or --explainer"),
+            ((*begun, "--classifier", tmp_path / "other"), "not for that of --classifier"),
+            ((*begun, "--layers", 1), "--layers is for a new Explainer"),
+            ((*begun, "--mask-per-rank"), "has one mask for all ranks: leave out --mask-per-rank"),
+            (("--explainer", "genoms"), "did you mean 'genomes'?"),
+        ):
+            done = run("train-explainer", data[0], "-l", data[1], "-o", tmp_path / "model", *QUICK, *words)
+            assert done.code == 2, (words, done.err)
+            assert said in done.err
+            assert not (tmp_path / "model").exists()
+
     def test_without_labels(self, run: Run, data: tuple[Path, Path], classifier: Path, tmp_path: Path) -> None:
         """Every tenth is held out; the classifier's own classes are the reference."""
         done = run("train-explainer", data[0], "--classifier", classifier, "-o", tmp_path / "model", *QUICK)

@@ -175,7 +175,7 @@ class TestFrontier:
         for point in points:
             assert (point.kept, point.removed) == ((1.0, 1.0), (0.0, 1.0))
             assert math.isnan(point.chance[1])
-        assert [Wanted(0.9).met(point) for point in points] == [True, True]
+        assert [Wanted(0.9).grade(point) for point in points] == [2, 2]
         assert Wanted(0.9).choose(points) is points[0]
         assert points[0].trade == pytest.approx(1 - 0.5 - 0.1)
 
@@ -195,34 +195,44 @@ class TestWanted:
     WANTED = Wanted(0.97)
 
     @pytest.mark.parametrize(
-        ("change", "met"),
+        ("change", "grade"),
         [
-            ({}, True),
-            ({"kept": 0.97}, True),
-            ({"kept": 0.96}, False),
-            ({"removed": 0.349}, True),  # chance and .05 more
-            ({"removed": 0.36}, False),
-            ({"area": 0.5}, True),
-            ({"area": 0.505}, True),  # thresholds meet an area only nearly
-            ({"area": 0.52}, False),
-            ({"removed": 1.0, "chance": float("nan")}, True),
-            ({"removed": 0.549, "chance": 0.9}, True),  # one class in nine of ten: half of them is chance enough
-            ({"removed": 0.56, "chance": 0.9}, False),
+            ({}, 2),
+            ({"kept": 0.97}, 2),
+            ({"kept": 0.96}, 0),
+            ({"removed": 0.319}, 2),  # chance and .02 more
+            ({"removed": 0.33}, 1),
+            ({"removed": 0.349}, 1),  # .05 more
+            ({"removed": 0.36}, 0),
+            ({"area": 0.355}, 2),  # thresholds meet an area only nearly
+            ({"area": 0.4}, 1),
+            ({"area": 0.505}, 1),
+            ({"area": 0.52}, 0),
+            ({"removed": 1.0, "chance": float("nan")}, 2),
+            ({"removed": 0.519, "chance": 0.9}, 2),  # one class in nine of ten: half of them is chance enough
+            ({"removed": 0.549, "chance": 0.9}, 1),
+            ({"removed": 0.56, "chance": 0.9}, 0),
         ],
     )
-    def test_met(self, change: dict[str, float], met: bool) -> None:
-        assert self.WANTED.met(point(**change)) is met
+    def test_grades(self, change: dict[str, float], grade: int) -> None:
+        assert self.WANTED.grade(point(**change)) == grade
 
     def test_every_rank_counts(self) -> None:
         good = point(ranks=3)
-        assert self.WANTED.met(good)
-        assert not self.WANTED.met(replace(good, kept=(0.99, 0.99, 0.9)))
-        assert not self.WANTED.met(replace(good, removed=(0.9, 0.1, 0.1)))
+        assert self.WANTED.grade(good) == 2
+        assert self.WANTED.grade(replace(good, kept=(0.99, 0.99, 0.9))) == 0
+        assert self.WANTED.grade(replace(good, removed=(0.1, 0.34, 0.1))) == 1
+        assert self.WANTED.grade(replace(good, removed=(0.9, 0.1, 0.1))) == 0
 
     def test_the_smallest_area_that_meets_both(self) -> None:
         points = [point(0.1, kept=0.9), point(0.2, removed=0.5), point(0.3), point(0.4, kept=1.0, removed=0.0)]
         assert self.WANTED.choose(points) is points[2]
         assert self.WANTED.choose(points[::-1]) is points[2]
+
+    def test_a_third_that_leaves_little_is_better_than_less_that_leaves_more(self) -> None:
+        points = [point(0.2, removed=0.34), point(0.3, removed=0.31), point(0.35, removed=0.1), point(0.5, removed=0.0)]
+        assert self.WANTED.choose(points) is points[1]
+        assert self.WANTED.choose([points[0], points[3]]) is points[0]  # half of a sequence is too much for that
 
     def test_else_the_best_trade_up_to_half(self) -> None:
         points = [point(0.1, 0.5, 0.5), point(0.2, 0.8, 0.5), point(0.3, 0.85, 0.5), point(0.7, 1.0, 0.0)]
@@ -238,6 +248,9 @@ class TestWanted:
         small_but_bad = [point(0.05, kept=0.9), point(0.05)]
         assert self.WANTED.better([point(0.4), point(0.4)], small_but_bad)
         assert not self.WANTED.better(small_but_bad, [point(0.4), point(0.4)])
+        loose, strict = [point(0.2), point(0.2, removed=0.34)], [point(0.2), point(0.3, removed=0.31)]
+        assert self.WANTED.better(strict, loose)
+        assert not self.WANTED.better(loose, strict)
 
     def test_then_the_smaller_area_where_all_meet_it(self) -> None:
         smaller, larger = [point(0.1), point(0.3)], [point(0.2), point(0.3, kept=1.0, removed=0.0)]
@@ -280,4 +293,4 @@ def test_a_rank_of_one_class_asks_for_nothing() -> None:
     (point,) = of(scorer, masks(SECOND), np.stack([np.zeros(12, np.int64), scorer.truth[:, 1]], axis=1), 0.2)[0]
     assert (point.kept[0], point.removed[0]) == (1, 1)
     assert math.isnan(point.chance[0])
-    assert Wanted(0.98).met(point)
+    assert Wanted(0.98).grade(point)

@@ -57,6 +57,7 @@ class Tally:
     repeated: str = ""
     first: set[str] = field(default_factory=set)  # names that later ones are held against
     windows: int = 0
+    last: float = field(default_factory=time.monotonic)  # when records were counted last: a whole pool at once
 
     @property
     def records(self) -> int:
@@ -68,6 +69,7 @@ class Tally:
         counts = np.bincount(explanations.status).tolist()
         self.statuses.update({Status(status): count for status, count in enumerate(counts) if count})
         self.nucleotides += sum(len(record.sequence) for record in explanations.records)
+        self.last = time.monotonic()
         if not self.repeated:
             self._look_for_repeated([record.name for record in explanations.records])
 
@@ -87,6 +89,11 @@ class Tally:
         return max(time.monotonic() - self.began, 1e-9)
 
     @property
+    def counted(self) -> float:
+        """Seconds that the records so far took: rates of a run that is amid a pool are of these."""
+        return max(self.last - self.began, 1e-9)
+
+    @property
     def progress(self) -> str:
         """One line with the time that is left, where it can be known.
 
@@ -98,7 +105,7 @@ class Tally:
         done = self.share(self.records)
         if not done:
             return summary
-        left = self.seconds * (1 - done) / done
+        left = max(self.counted / done - self.seconds, 0.0)
         return f"{summary}, {done:.0%}, {left / 60:.1f} min left"
 
     @property
@@ -108,7 +115,7 @@ class Tally:
         counts = ", ".join(f"{status.name} {count}" for status, count in sorted(self.statuses.items()))
         return (
             f"{self.records} records ({counts or 'no records'}), {self.nucleotides} nt in {seconds:.1f} s: "
-            f"{self.records / seconds:.0f} records/s"
+            f"{self.records / self.counted:.0f} records/s"
         )
 
 

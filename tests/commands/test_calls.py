@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -140,10 +141,10 @@ def test_a_log_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixt
     assert re.fullmatch(r"seqmask: error: .*none/log: No such file or directory\n", capsys.readouterr().err)
 
 
-def tally(records: int, seconds: float, share: Any) -> Tally:
-    import time
-
-    return Tally({Status.ok: records}, 1000, share, time.monotonic() - seconds)  # type: ignore[arg-type]
+def tally(records: int, seconds: float, share: Any, since: float = 0.0) -> Tally:
+    """Of a run of so many seconds, the last `since` of them without a record that was counted."""
+    now = time.monotonic()
+    return Tally({Status.ok: records}, 1000, share, now - seconds, last=now - since)  # type: ignore[arg-type]
 
 
 def test_lines_say_rate_and_time_left(capsys: pytest.CaptureFixture[str]) -> None:
@@ -151,6 +152,9 @@ def test_lines_say_rate_and_time_left(capsys: pytest.CaptureFixture[str]) -> Non
     line = tally(600, 60.0, lambda records: records / 2400).progress
     assert re.fullmatch(r"600 records \(ok 600\), 1000 nt in 60\.\d s: 10 records/s, 25%, 3\.0 min left", line)
     assert tally(600, 60.0, lambda records: None).progress.endswith("10 records/s")
+    amid = tally(600, 120.0, lambda records: 0.25, since=60.0).progress  # the next pool is under way, for a minute
+    assert amid.endswith("in 120.0 s: 10 records/s, 25%, 2.0 min left")
+    assert tally(600, 600.0, lambda records: 0.25, since=540.0).progress.endswith("10 records/s, 25%, 0.0 min left")
     terminal = Terminal()
     with Reporter(terminal) as reporter:
         reporter.records(tally(1, 1.0, lambda records: None))  # the first one only starts the clock

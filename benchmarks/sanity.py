@@ -88,6 +88,7 @@ def retrain(path: Path, kind: str, scratch: Path, args: argparse.Namespace) -> M
     settings = replace(
         stored_options(model.settings.get("options", {})),
         classifier=classifier,
+        explainer="",  # a new one, also where the model's own began with another
         sequences=args.sequences,
         labels=args.labels,
         output=scratch / kind / "model",

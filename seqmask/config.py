@@ -77,7 +77,7 @@ class ExplainerOptions:
     target: str = "predicted"  # predicted, true, kl
     named_share: float = 0.1  # share of the sequences that explain a likely other class, as `mask --target` does
     form: str = "budget"  # budget, constrained, weighted
-    target_area: float = 0.2  # expected share of kept nucleotides; the budget
+    target_area: float = 0.0  # expected share of kept nucleotides, the budget; 0 = as of `explainer`, or .2
     sufficiency_bound: float = 0.1  # constrained: nats a rank
     necessity_bound: float = 0.1  # constrained: in the unit of necessity_kind
     necessity_kind: str = "class"  # class, entropy (the paper's), null
@@ -98,7 +98,8 @@ class ExplainerOptions:
     weight_decay: float = 0.01
     min_crop: int = 150
     validation_limit: int = 600
-    min_agreement: float = 0.97  # share of the full accuracy, a rank, that the threshold must keep
+    min_agreement: float = 0.0  # share of the full accuracy, a rank, that the threshold must keep; 0 = as of
+    # `explainer`, or .97
     checkpoint_minutes: float = 5.0
     resume: bool = False
     force: bool = False

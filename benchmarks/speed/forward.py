@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -21,7 +21,8 @@ from seqmask.inference.engine import Engine, Items
 from seqmask.inference.explain import classify_pool, mask_pool, pooled, predictions
 from seqmask.inference.steps import Classify, Explain
 from seqmask.models.bundled import resolve
-from seqmask.models.checkpoint import Model, load_model
+from seqmask.models.checkpoint import ClassifierModel, Model, load_model
+from seqmask.sequences.pool import Pool, make_pool
 from seqmask.sequences.records import Record, read
 from speed.inputs import loaded, random_model, sequences, write_fasta
 from speed.measure import Figure, Settings, figure, ratios, side_by_side
@@ -32,6 +33,12 @@ CPU = torch.device("cpu")
 def records(lengths: list[int]) -> Iterator[tuple[int, Record]]:
     texts = sequences(lengths)
     return enumerate(Record(f"r{i}", f"r{i}", text) for i, text in enumerate(texts))
+
+
+def one_pool(numbered: Iterable[tuple[int, Record]], model: ClassifierModel, overlap: int, frames: int = 1) -> Pool:
+    """All of the records in one pool, where `pooled` would begin with a small one."""
+    index, given = zip(*numbered, strict=True)
+    return make_pool(given, index, model.tokenizer, model.network.max_tokens, overlap, frames)
 
 
 def flops(config: dict[str, Any], tokens: int) -> float:
@@ -108,7 +115,7 @@ def mix(settings: Settings) -> list[Figure]:
     lengths[trimmed] = rng.integers(60, lengths[trimmed])
     model = loaded(settings.folder, "tiny" if settings.quick else "base", 512, k=3)
     network = model.classifier.network
-    (pool,) = pooled(records(lengths.tolist()), model.classifier, 0)
+    pool = one_pool(records(lengths.tolist()), model.classifier, 0)
     step = Classify(network, "blend")
 
     def sorted_batches() -> None:
@@ -165,15 +172,13 @@ def bf16(settings: Settings) -> list[Figure]:
     )
     shipped = load_model(resolve("genomes"))
     given = list(read(["examples/reads.fasta.gz"]))[: settings.of(500, 20)]
-    masks, targets = {}, None
-    for precision in ("fp32", "bf16"):
-        engine, parts = Engine(CPU, precision), []
-        for pool in pooled(enumerate(given), shipped.classifier, 192, shipped.frames):
-            if targets is None:
-                logits = classify_pool(pool, shipped.classifier.network, engine)
-                targets = predictions(logits, shipped.classifier.ranks.slices)
-            parts.append(mask_pool(pool, shipped.explainer, engine, targets))
-        masks[precision] = np.concatenate(parts)[:, 0]
+    pool = one_pool(enumerate(given), shipped.classifier, 192, shipped.frames)
+    logits = classify_pool(pool, shipped.classifier.network, Engine(CPU))
+    targets = predictions(logits, shipped.classifier.ranks.slices)
+    masks = {
+        precision: mask_pool(pool, shipped.explainer, Engine(CPU, precision), targets)[:, 0]
+        for precision in ("fp32", "bf16")
+    }
     off = np.abs(masks["fp32"] - masks["bf16"])
     crossed = (masks["fp32"] >= shipped.threshold) != (masks["bf16"] >= shipped.threshold)
     return [

@@ -63,7 +63,7 @@ def train_explainer(
         int,
         typer.Option(
             min=0,
-            help="k-mer frames that `mask` reads and averages, more are slower; 0 = 1, or those of --explainer.",
+            help="k-mer frames that `mask` reads and averages, more are slower; 0 = 1, or as --explainer.",
             rich_help_panel="Model",
         ),
     ] = DEFAULTS.frames,
@@ -85,7 +85,13 @@ def train_explainer(
         ),
     ] = DEFAULTS.form,
     target_area: Annotated[
-        float, typer.Option(min=0.01, max=0.99, help="Expected share of kept nucleotides.", rich_help_panel="Objective")
+        float,
+        typer.Option(
+            min=0,
+            max=0.99,
+            help="Expected share of kept nucleotides; 0 = 0.2, or as --explainer.",
+            rich_help_panel="Objective",
+        ),
     ] = DEFAULTS.target_area,
     sufficiency_bound: Annotated[
         float, typer.Option("--sufficiency", min=0, help="Constrained: at most, nats.", rich_help_panel="Objective")
@@ -149,7 +155,12 @@ def train_explainer(
     ] = DEFAULTS.validation_limit,
     min_agreement: Annotated[
         float,
-        typer.Option(min=0, max=1, help="Share of accuracy that the threshold keeps.", rich_help_panel="Training"),
+        typer.Option(
+            min=0,
+            max=1,
+            help="Share of accuracy that the threshold keeps; 0 = 0.97, or as --explainer.",
+            rich_help_panel="Training",
+        ),
     ] = DEFAULTS.min_agreement,
     checkpoint_minutes: Annotated[
         float, typer.Option(help="At most this much is lost when a run is stopped.", rich_help_panel="Training")

@@ -253,6 +253,7 @@ def finished(options: Any, settings: str, report: str, checkpoints: Sequence[str
         told = stored["settings"]
         # An option that is younger than the directory had what is now its default
         found = {**to_json(type(options)()), **stored, **told["options"], "data_sha256": told.get("data_sha256")}
+        found["began_with"] = told.get("began_with", {}).get("explainer_sha256")
     except (KeyError, TypeError):  # not of a training
         found = {}
     changed = [key for key, value in wanted.items() if found.get(key) != value]

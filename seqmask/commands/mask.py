@@ -66,10 +66,10 @@ class Tally:
 
     def add(self, explanations: Explanations) -> None:
         """Count these records."""
+        self.last = time.monotonic()  # before the counts: another thread may show a rate meanwhile
         counts = np.bincount(explanations.status).tolist()
         self.statuses.update({Status(status): count for status, count in enumerate(counts) if count})
         self.nucleotides += sum(len(record.sequence) for record in explanations.records)
-        self.last = time.monotonic()
         if not self.repeated:
             self._look_for_repeated([record.name for record in explanations.records])
 
@@ -189,7 +189,7 @@ def mask(options: MaskOptions, say: Callable[[str], None], report: Callable[[Tal
             abreast=2 if engine.device.type == "cuda" else 1,
         )
         report(tally)
-        with pulsing(engine, lambda windows: beat(windows, stages.pulse, tally, report)):
+        with pulsing(engine, lambda windows: beat(windows, stages, outputs, tally, report)):
             stages.run(lambda explanations: write(explanations, outputs, tally, report))
     say(tally.summary)
     for line in remarks(outputs, ranks.names, options.min_confidence):
@@ -212,9 +212,18 @@ def pulsing(engine: Engine, pulse: Callable[[int], None]) -> Iterator[None]:
         engine.pulse = no_pulse
 
 
-def beat(windows: int, pulse: Callable[[], None], tally: Tally, report: Callable[[Tally], None]) -> None:
-    """After each batch: count the windows, report where the run is. Raises what `pulse` raises to end the run."""
-    pulse()
+def beat(
+    windows: int,
+    stages: Stages[Any, Any],
+    outputs: Outputs,
+    tally: Tally,
+    report: Callable[[Tally], None],
+) -> None:
+    """After each batch: count the windows, report where the run is. Raises what ends the run: another stage has
+    failed, nobody reads what is written.
+    """
+    stages.pulse()
+    outputs.check_readers()
     tally.windows += windows
     report(tally)
 

@@ -33,7 +33,7 @@ from seqmask.commands.panels import training_panels
 from seqmask.commands.train_classifier import fingerprint
 from seqmask.config import ExplainerOptions, to_json
 from seqmask.errors import InputError, SeqmaskError, UsageError
-from seqmask.evaluation.frontier import AREAS, SAME_AREA, Point, Wanted
+from seqmask.evaluation.frontier import ALLOWED, AREAS, SAME_AREA, Point, Wanted
 from seqmask.evaluation.scoring import Scorer
 from seqmask.evaluation.validation import Validation
 from seqmask.inference.device import autocast, describe, options_of
@@ -67,6 +67,7 @@ from seqmask.training.processes import first_ones, in_each_process, is_main
 from seqmask.version import version
 
 REPORT = "classifier-report.json"
+NEW = {"frames": 1, "operator": "", "target_area": 0.2, "min_agreement": 0.97}  # where none of them is given
 CHECKPOINT = "explainer-checkpoint.safetensors"  # the classifier may be in the same directory, with one of its own
 
 
@@ -80,19 +81,24 @@ def train_explainer(options: ExplainerOptions, report: Report, say: Callable[[st
     if options.frames > model.tokenizer.stride:
         raise UsageError(f"--frames {options.frames}: expected at most {model.tokenizer.stride}, the tokens' stride")
     wanted = fingerprint(options, data) | {"classifier_sha256": model.sha256}
+    wanted["began_with"] = begun.sha256 if begun else None
     if finished(options, "explainer.json", "explainer-report.json", [CHECKPOINT], wanted):
         say(f"{options.output}: finished already, with the same options")
         return {}
     law = crop_law(options.min_crop, model.tokenizer.max_length(model.network.max_tokens))
     model.network.to(device)
-    operator = options.operator or (begun.operator if begun else model.network.operator)
+    operator = options.operator or model.network.operator
     check = check_operator(model.network, operator, soft=options.soft, force=options.force_operator)
     say(f"device {describe(device, precision)}, seed {options.seed}, operator {operator}: {check.summary}")
     torch.manual_seed(options.seed)
     before = weights_sha256(model.network)
 
     train, val, truth = corpora(options, model, say)
-    say(f"{len(train)} training sequences, {len(val)} validation sequences")
+    say(
+        f"{len(train)} training sequences, {len(val)} validation sequences"
+        if options.steps
+        else f"{len(val)} sequences"
+    )
     tracks = len(model.ranks.ranks) if options.mask_per_rank else 1
     explainer = begun.explainer if begun else Explainer.like(model.network, options.layers, tracks, options.target_area)
     explainer.to(device)
@@ -167,29 +173,34 @@ def checked(options: ExplainerOptions) -> dict[str, str]:
 
 def beginning(options: ExplainerOptions) -> tuple[ExplainerOptions, ClassifierModel, Model | None]:
     """The options completed, the classifier, and the model whose Explainer training begins with where one is named."""
-    if not options.explainer:
+    begun = load_model(resolve(options.explainer)) if options.explainer else None
+    if begun is None:
         if options.classifier is None:
             raise UsageError("expected --classifier, or --explainer with a model to begin with")
-        return replace(options, frames=options.frames or 1), load_classifier(options.classifier), None
-    begun = load_model(resolve(options.explainer))
-    found = begun.classifier if options.classifier is None else load_classifier(options.classifier)
-    if found.sha256 != begun.classifier.sha256:
+        if not options.steps:
+            raise UsageError(
+                "--steps 0 needs --explainer: it trains nothing, and chooses thresholds of one that is there"
+            )
+        return replace(options, **completed(options, NEW)), load_classifier(options.classifier), None
+    model = begun.classifier if options.classifier is None else load_classifier(options.classifier)
+    if model.sha256 != begun.classifier.sha256:
         raise UsageError(
             f"--explainer {options.explainer} is for classifier {begun.classifier.sha256[:12]}, not for that of "
-            f"--classifier {options.classifier}, {found.sha256[:12]}; leave out --classifier"
+            f"--classifier {options.classifier}, {model.sha256[:12]}; leave out --classifier"
         )
     if options.layers:
         raise UsageError("--layers is for a new Explainer: that of --explainer has its own")
-    shared = begun.explainer.tracks < len(found.ranks.ranks)
+    shared = begun.explainer.tracks < len(model.ranks.ranks)
     if options.mask_per_rank and shared:
         raise UsageError(f"--explainer {options.explainer} has one mask for all ranks: leave out --mask-per-rank")
-    options = replace(
-        options,
-        classifier=options.classifier or begun.path,
-        frames=options.frames or begun.frames,
-        mask_per_rank=not shared,
-    )
-    return options, found, begun
+    own = NEW | begun.settings.get("options", {}) | {"frames": begun.frames, "operator": begun.operator}
+    options = replace(options, **completed(options, own), mask_per_rank=not shared)
+    return replace(options, classifier=options.classifier or begun.path), model, begun
+
+
+def completed(options: ExplainerOptions, own: dict[str, Any]) -> dict[str, Any]:
+    """The options of `NEW` as they are given, or else as those of another Explainer are."""
+    return {name: getattr(options, name) or own[name] for name in NEW}
 
 
 def objective_of(
@@ -260,13 +271,16 @@ def corpora(
     )
     rng = np.random.default_rng(options.seed)
     val, known = list(labelled.splits.get("val", [])), labelled.table is not None
-    alone = val and not options.steps  # nothing is trained on
-    train = [] if alone else training_records(labelled, str(options.labels or options.sequences[0]))
+    source = str(options.labels or options.sequences[0])
+    if not options.steps and not val and "train" not in labelled.splits:
+        there = ", ".join(sorted(labelled.splits)) or "no record"
+        raise InputError(source, f"no sequences to choose by, only of {there}", expected="rows whose `split` is `val`")
+    train = [] if val and not options.steps else training_records(labelled, source)
     for remark in labelled.remarks:
         say(remark)
     if not val and not options.steps:
         val = train
-        say(f"no sequences of split `val`: all {len(val)} choose the threshold")
+        say(f"no sequences of split `val`: the {len(val)} that may be trained on choose")
     elif not val:
         if len(train) < 2:
             raise InputError(options.sequences[0], "one sequence", expected="two or more, to train on and to hold out")
@@ -344,6 +358,13 @@ def verdict(
                 f"{which}no area up to a half keeps {wanted.kept:g} of the accuracy and leaves no more than naming the "
                 f"most frequent class would give{most}; stored is the best trade of the two"
             )
+        elif wanted.grade(point) == 1:
+            (above, most_area), (more, _) = ALLOWED
+            yield (
+                f"{which}no area up to {most_area:g} keeps {wanted.kept:g} of the accuracy and leaves at most "
+                f"{above:g} more than naming the most frequent class would; stored is the smallest that leaves at most "
+                f"{more:g} more"
+            )
         elif point.area > target_area + SAME_AREA:
             yield (
                 f"{which}area {point.area:.2f} is above --target-area {target_area:g}: "
@@ -399,10 +420,13 @@ def finish(
         "fewer_frames": {str(number): [asdict(point) for point in points] for number, points in fewer.items()},
     }
     write_json(options.output / "explainer-report.json", result)
+    curves, plot = options.output / "explainer-history.json", options.output / "explainer-training.svg"
     if history:
-        write_json(options.output / "explainer-history.json", thin(history))
-        plot = draw(training_panels(history, validated, model.ranks.names), "step")
-        (options.output / "explainer-training.svg").write_text(plot, encoding="utf-8")
+        write_json(curves, thin(history))
+        plot.write_text(draw(training_panels(history, validated, model.ranks.names), "step"), encoding="utf-8")
+    else:  # those of another run do not belong here
+        curves.unlink(missing_ok=True)
+        plot.unlink(missing_ok=True)
     (options.output / CHECKPOINT).unlink(missing_ok=True)
     return {**result, "chosen": [asdict(point) for point in chosen]}
 

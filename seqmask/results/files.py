@@ -10,6 +10,7 @@ import gzip
 import lzma
 import os
 import re
+import select
 import stat
 import sys
 from collections.abc import Iterable, Iterator
@@ -220,6 +221,18 @@ class Sink:
                 rest = rest[self._handle.write(rest) :]
             if self._straight is not None and self._plain:  # who reads a pipe waits for it
                 self._handle.flush()
+
+    def check_reader(self) -> None:
+        """Raise BrokenPipeError where this is a pipe whose reader has gone, though there is nothing to write yet."""
+        if self._straight is None:
+            return
+        look = select.poll()
+        try:
+            look.register(self._straight.fileno(), 0)
+        except (OSError, ValueError):  # no descriptor below it
+            return
+        if any(event & (select.POLLERR | select.POLLHUP) for _, event in look.poll(0)):
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
     @property
     def digest(self) -> str:

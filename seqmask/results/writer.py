@@ -179,6 +179,11 @@ class Outputs:
             start, before = stop, int(ends[stop - 1])
         self._checkpoint()
 
+    def check_readers(self) -> None:
+        """Raise BrokenPipeError where nobody reads an output any more: `| head` needs no further pool."""
+        for sink in self._texts.values():
+            sink.check_reader()
+
     def close(self) -> None:
         """Write what is pending, close everything, then give every file its name. Raises OSError."""
         self._write_pending()

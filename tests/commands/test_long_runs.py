@@ -23,12 +23,13 @@ from seqmask.inference import explain
 Run = Callable[..., Any]
 ROOT = Path(__file__).resolve().parents[2]
 KINDS = ("fasta", "bed", "tsv", "h5")
-POOL = 64  # windows that are computed together: the few reads of a test are many pools
+POOL, FIRST = 64, 16  # windows that are computed together, at first fewer: the few reads of a test are many pools
 
 
 @pytest.fixture(autouse=True)
 def small_pools(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(explain, "POOL_WINDOWS", POOL)
+    monkeypatch.setattr(explain, "FIRST_WINDOWS", FIRST)
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +47,7 @@ def whole(some: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory
     prefix = tmp_path_factory.mktemp("whole") / "x"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(explain, "POOL_WINDOWS", POOL)
+        patch.setattr(explain, "FIRST_WINDOWS", FIRST)
         done = run("mask", "-q", some, "-m", tiny_model, "-x", "cpu", "-t", 1, "-o", prefix, "--check")
     assert done.code == 0, done.err
     return prefix
@@ -133,7 +135,7 @@ from seqmask.inference import explain
 from seqmask.results import bed
 from seqmask.cli.app import main
 
-explain.POOL_WINDOWS = int(sys.argv.pop(1))
+explain.POOL_WINDOWS, explain.FIRST_WINDOWS = map(int, sys.argv.pop(1).split(','))
 left = int(sys.argv.pop(1))
 write = bed.write
 
@@ -154,7 +156,10 @@ def test_killed_and_resumed(run: Run, some: Path, tiny_model: Path, whole: Path,
     arguments = [some, "-m", tiny_model, "-x", "cpu", "-t", 1, "-o", tmp_path / "x", "--check"]
     texts = [str(argument) for argument in [*arguments, "--checkpoint-minutes", 0]]
     killed = subprocess.run(
-        [sys.executable, "-c", KILLED, str(POOL), "3", "mask", *texts], cwd=ROOT, capture_output=True, env=os.environ
+        [sys.executable, "-c", KILLED, f"{POOL},{FIRST}", "3", "mask", *texts],
+        cwd=ROOT,
+        capture_output=True,
+        env=os.environ,
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     names = {path.name for path in tmp_path.iterdir()}
@@ -191,7 +196,7 @@ from seqmask.cli.app import main
 from seqmask.inference import explain
 from seqmask.results import writer
 
-explain.POOL_WINDOWS = int(sys.argv.pop(1))
+explain.POOL_WINDOWS, explain.FIRST_WINDOWS = map(int, sys.argv.pop(1).split(','))
 writer.Target.commit = lambda self: os._exit(9)
 main()
 """
@@ -203,7 +208,7 @@ def test_killed_when_the_files_only_want_their_names(
     """They get them from the same run alone: not of other reads, fewer or more, nor with other options."""
     arguments = ("-m", tiny_model, "-x", "cpu", "-t", 1, "-o", tmp_path / "x", "--check", "--checkpoint-minutes", 0)
     texts = [str(argument) for argument in ("mask", some, *arguments)]
-    killed = subprocess.run([sys.executable, "-c", WHOLE, str(POOL), *texts], cwd=ROOT, capture_output=True)
+    killed = subprocess.run([sys.executable, "-c", WHOLE, f"{POOL},{FIRST}", *texts], cwd=ROOT, capture_output=True)
     assert killed.returncode == 9, killed.stderr
     names = {path.name for path in tmp_path.iterdir()}
     assert all(name.startswith(".x.") for name in names)

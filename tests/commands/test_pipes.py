@@ -14,8 +14,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from seqmask.results.writer import Outputs
 
 ROOT = Path(__file__).resolve().parents[2]
 Peer = Callable[[str], str]
@@ -93,6 +96,24 @@ def test_a_reader_that_has_gone_is_no_error_message(shell: Shell, masked: Path) 
     assert ended == ["1 0 0", "1 0 0"], "the exit codes of seqmask and of its reader, and nothing on stderr"
     assert size == "0"
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("went", [1, 3])
+def test_a_reader_that_goes_ends_the_run_amid_a_pool(
+    went: int, run: Callable[..., Any], reads: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the batch that is under way: nobody waits for thousands of windows that nobody reads."""
+    looked = 0
+
+    def look(outputs: Outputs) -> None:
+        nonlocal looked
+        looked += 1
+        if looked == went:
+            raise BrokenPipeError
+
+    monkeypatch.setattr(Outputs, "check_readers", look)
+    done = run("mask", "-q", reads, "-m", tiny_model, "-x", "cpu", "-b", 512, "--tsv", "-")
+    assert (done.code, done.err, looked) == (1, "", went)
 
 
 ONE_LINE = """

@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from seqmask.commands.train_classifier import train_classifier
@@ -26,7 +27,14 @@ from seqmask.evaluation.frontier import AREAS, FEW_AREAS, Point, Wanted
 from seqmask.evaluation.scoring import Scorer, hard_masks
 from seqmask.inference.engine import Engine
 from seqmask.labels.ranks import Ranks
-from seqmask.models.checkpoint import CLASSIFIER_FILES, load_classifier, load_model, save_classifier
+from seqmask.models.checkpoint import (
+    CLASSIFIER_FILES,
+    load_classifier,
+    load_model,
+    round_to_half,
+    save_classifier,
+    save_explainer,
+)
 from seqmask.models.crossing import CrossingEmbedding
 from seqmask.models.heads import LineageHeads
 from seqmask.progress import Progress
@@ -134,6 +142,7 @@ class TestVerdict:
             (None, point(0.2, 1.0, 0.4), []),
             (None, point(0.3, 1.0, 0.4), [r"mask of phylum: area 0.30 is above --target-area 0.2: "]),
             (None, point(0.2, 0.9, 0.4), [r"mask of phylum: no area up to a half keeps 0.97 .* leaves no more than"]),
+            (None, point(0.2, 1.0, 0.44), [r"mask of phylum: no area up to 0.36 .* at most 0.02 more .* at most 0.05"]),
             (None, point(0.4, 1.0, 0.6, (0, 1)), [r"mask of phylum, genus: no area"]),
         ],
     )
@@ -280,7 +289,7 @@ class TestExplainer:
         own = ("--mask-per-rank", "--frames", 2, "--operator", "blend", "--force-operator")
         first = explain(run, data, classifier, tmp_path / "first", *own)
         assert first.code == 0, first.err
-        begun = load_model(tmp_path / "first")
+        begun = self.moved(tmp_path / "first")
         still = ("--learning-rate", 0, "--force-operator")
         done = run(
             "train-explainer", data[0], "-l", data[1], "--explainer", tmp_path / "first", "-o", tmp_path / "again",
@@ -305,27 +314,30 @@ class TestExplainer:
         self, run: Run, data: tuple[Path, Path], classifier: Path, tmp_path: Path, named: str
     ) -> None:
         """With `--steps 0`: of all sequences, where none are of `val`; nothing but the biases changes."""
-        first = explain(run, data, classifier, tmp_path / "first", "--mask-per-rank", "--frames", 2)
+        first = explain(
+            run, data, classifier, tmp_path / "first", "--mask-per-rank", "--frames", 2, "--min-agreement", 0.5
+        )
         assert first.code == 0, first.err
+        before = self.moved(tmp_path / "first")
         lines = data[1].read_text().splitlines()
         if named == "classes":  # no column `split`
             lines = [line.rsplit("\t", 1)[0] for line in lines]
         (tmp_path / "own.tsv").write_text("\n".join(lines) + "\n")
         labels = () if named == "nothing" else ("-l", tmp_path / "own.tsv")
-        asked = ("--steps", 0, "--min-agreement", 0.5, *REPEATABLE)
+        asked = ("--steps", 0, *REPEATABLE)
         done = run("train-explainer", data[0], *labels, "--explainer", tmp_path / "first", "-o", tmp_path / "o", *asked)
         assert done.code == 0, done.err
         used = VAL if named == "labels" else TRAIN + VAL
-        assert f"0 training sequences, {used} validation sequences" in done.err or (
-            f"no sequences of split `val`: all {used} choose the threshold" in done.err
-        )
-        before, model = load_model(tmp_path / "first"), load_model(tmp_path / "o")
+        assert f"\n{used} sequences\n" in done.err
+        assert (f"no sequences of split `val`: the {used} that may be trained on choose" in done.err) == (used != VAL)
+        model = load_model(tmp_path / "o")
         changed = {
             name
             for name, value in before.explainer.state_dict().items()
             if not value.equal(model.explainer.state_dict()[name])
         }
-        assert changed <= {"head.bias"}
+        assert changed == {"head.bias"}
+        assert model.settings["options"]["min_agreement"] == 0.5
         chosen = model.settings["validation"]
         assert [point["threshold"] for point in chosen] == [0.5] * 3
         report = read_json(tmp_path / "o" / "explainer-report.json")
@@ -338,6 +350,59 @@ class TestExplainer:
         if named == "labels":
             self.check_masks(model, data, chosen)
 
+    def moved(self, directory: Path) -> Any:
+        """The model of a directory with other weights, so that they are no longer those that a new Explainer has."""
+        model = load_model(directory)
+        with torch.no_grad():
+            model.explainer.mix.mul_(1.25)
+            model.explainer.head.bias.add_(0.5)
+        round_to_half(model.explainer)
+        fewer = model.fewer
+        save_explainer(
+            directory, model.explainer, model.classifier, 0.5, model.operator, model.settings, model.frames, fewer
+        )
+        return load_model(directory)
+
+    def test_thresholds_of_a_model_in_its_own_directory(
+        self, run: Run, data: tuple[Path, Path], classifier: Path, tmp_path: Path
+    ) -> None:
+        """What the training had drawn goes; --resume of it is another one, once the model is another."""
+        own = tmp_path / "own"
+        assert explain(run, data, classifier, own).code == 0
+        assert (own / "explainer-training.svg").exists()
+        before = load_model(own)
+        words = ("train-explainer", data[0], "-l", data[1], "--explainer", own, "-o", own, "--steps", 0, *REPEATABLE)
+        assert run(*words).code == 2  # the directory is not empty
+        done = run(*words, "--force")
+        assert done.code == 0, done.err
+        assert load_model(own).settings["began_with"]["explainer_sha256"] == before.sha256
+        assert not (own / "explainer-training.svg").exists()
+        assert not (own / "explainer-history.json").exists()
+
+    def test_another_explainer_is_another_training(
+        self, run: Run, data: tuple[Path, Path], classifier: Path, tmp_path: Path
+    ) -> None:
+        assert explain(run, data, classifier, tmp_path / "first").code == 0
+        words = ("train-explainer", data[0], "--explainer", tmp_path / "first", "-o", tmp_path / "o", "--steps", 0)
+        assert run(*words, *REPEATABLE).code == 0
+        again = run(*words, *REPEATABLE, "--resume")
+        assert (again.code, "finished already, with the same options" in again.err) == (0, True)
+        self.moved(tmp_path / "first")
+        other = run(*words, *REPEATABLE, "--resume")
+        assert other.code == 2
+        assert "holds a finished training with another began_with" in other.err
+
+    def test_nothing_to_choose_thresholds_by(
+        self, run: Run, data: tuple[Path, Path], classifier: Path, tmp_path: Path
+    ) -> None:
+        assert explain(run, data, classifier, tmp_path / "first").code == 0
+        table = data[1].read_text().replace("\ttrain\n", "\ttest\n").replace("\tval\n", "\ttest\n")
+        (tmp_path / "test.tsv").write_text(table)
+        words = ("train-explainer", data[0], "-l", tmp_path / "test.tsv", "--explainer", tmp_path / "first")
+        done = run(*words, "-o", tmp_path / "o", "--steps", 0, *REPEATABLE)
+        assert done.code == 1
+        assert "test.tsv: no sequences to choose by, only of test; expected rows whose `split` is `val`" in done.err
+
     def test_what_can_not_be_begun_with(
         self, run: Run, data: tuple[Path, Path], classifier: Path, tmp_path: Path
     ) -> None:
@@ -347,6 +412,7 @@ class TestExplainer:
         begun = ("--explainer", tmp_path / "first")
         for words, said in (
             ((), "expected --classifier, or --explainer"),
+            (("--classifier", classifier, "--steps", 0), "--steps 0 needs --explainer"),
             ((*begun, "--classifier", tmp_path / "other"), "not for that of --classifier"),
             ((*begun, "--layers", 1), "--layers is for a new Explainer"),
             ((*begun, "--mask-per-rank"), "has one mask for all ranks: leave out --mask-per-rank"),

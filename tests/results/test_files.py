@@ -129,6 +129,23 @@ def test_what_is_written_into_a_pipe_is_there_at_once() -> None:
     os.close(read)
 
 
+def test_a_reader_that_goes_is_seen_before_the_next_write(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    sink = Sink(Target(f"/dev/fd/{write}"))
+    sink.write(b">a\nACGT\n")
+    sink.check_reader()
+    os.close(read)
+    with pytest.raises(BrokenPipeError):
+        sink.check_reader()
+    with contextlib.suppress(BrokenPipeError):
+        sink.close()
+    os.close(write)
+    for path in (os.devnull, tmp_path / "file"):
+        other = Sink(Target(path))
+        other.check_reader()
+        other.close()
+
+
 @pytest.mark.parametrize("path", ["-", "/dev/stdout", "/dev/fd/1"])
 def test_stdout(path: str, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     put(path)

@@ -192,9 +192,10 @@ def test_a_training_whose_terminal_is_closed_can_go_on(tmp_path: Path) -> None:
     arguments += ["--size", "tiny", "--bag-epochs", 0, "--steps", 100_000, "--min-per-class", 4, "-t", 1]
     here, there = pty.openpty()
     own = {"PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "200"}
-    # A session whose terminal this is: closing it is SIGHUP
+    # A session whose terminal this is: closing it is SIGHUP, also where the tests themselves run under nohup
     script = (
-        "import fcntl, os, sys, termios; fcntl.ioctl(2, termios.TIOCSCTTY, 0); os.execv(sys.executable, sys.argv[1:])"
+        "import fcntl, os, signal, sys, termios; signal.signal(signal.SIGHUP, signal.SIG_DFL); "
+        "fcntl.ioctl(2, termios.TIOCSCTTY, 0); os.execv(sys.executable, sys.argv[1:])"
     )
     command = [sys.executable, "-c", script, sys.executable, "-m", "seqmask", *map(str, arguments)]
     with subprocess.Popen(
@@ -205,7 +206,10 @@ def test_a_training_whose_terminal_is_closed_can_go_on(tmp_path: Path) -> None:
         while b"sequences/s" not in shown:
             shown += os.read(here, 1 << 16)
         os.close(here)
-        assert process.wait(timeout=60) == 75, shown[-2000:]
+        try:
+            assert process.wait(timeout=60) == 75, shown[-2000:]
+        finally:
+            process.kill()  # or the tests would wait for it
     assert (tmp_path / "out" / "checkpoint.safetensors").exists()
 
 

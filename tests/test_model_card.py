@@ -16,6 +16,7 @@ import pytest
 import typer
 
 from seqmask.cli.app import app
+from seqmask.commands.train_explainer import NEW
 from seqmask.config import ClassifierOptions, ExplainerOptions, to_json
 from seqmask.sequences.tokens import KmerTokenizer
 
@@ -109,6 +110,7 @@ def explainer_options() -> Json:
         output=Path("/scratch/run/model"),
         mask_per_rank=True,
         resume=True,
+        **NEW,  # as a training stores what is not given
     )
     return to_json(options)
 

@@ -93,12 +93,9 @@ def train_explainer(options: ExplainerOptions, report: Report, say: Callable[[st
     torch.manual_seed(options.seed)
     before = weights_sha256(model.network)
 
+    steps = options.steps
     train, val, truth = corpora(options, model, say)
-    say(
-        f"{len(train)} training sequences, {len(val)} validation sequences"
-        if options.steps
-        else f"{len(val)} sequences"
-    )
+    say((f"{len(train)} training sequences, " if steps else "") + f"{len(val)} validation sequences")
     tracks = len(model.ranks.ranks) if options.mask_per_rank else 1
     explainer = begun.explainer if begun else Explainer.like(model.network, options.layers, tracks, options.target_area)
     explainer.to(device)
@@ -111,7 +108,6 @@ def train_explainer(options: ExplainerOptions, report: Report, say: Callable[[st
         for point in validation(explainer, step):
             say(f"step {step}: {described(point, model.ranks.names)}")
 
-    steps = options.steps
     checkpoints = Checkpoints(
         options.output / CHECKPOINT,
         options.checkpoint_minutes,

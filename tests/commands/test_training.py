@@ -328,7 +328,7 @@ class TestExplainer:
         done = run("train-explainer", data[0], *labels, "--explainer", tmp_path / "first", "-o", tmp_path / "o", *asked)
         assert done.code == 0, done.err
         used = VAL if named == "labels" else TRAIN + VAL
-        assert f"\n{used} sequences\n" in done.err
+        assert f"\n{used} validation sequences\n" in done.err
         assert (f"no sequences of split `val`: the {used} that may be trained on choose" in done.err) == (used != VAL)
         model = load_model(tmp_path / "o")
         changed = {

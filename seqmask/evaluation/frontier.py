@@ -15,9 +15,9 @@ from seqmask.sequences.spans import Spans, highest
 
 AREAS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)
 FEW_AREAS = (0.05, 0.1, 0.2, 0.3, 0.4)
-MOST_AREA = 0.51  # a threshold meets the wanted area only nearly
-ALLOWED = ((0.02, 0.36), (0.05, MOST_AREA))  # over chance by a mask up to a third, else by one up to a half
-SAME_AREA = 0.01
+MOST_AREA = 0.5
+ALLOWED = ((0.02, 0.35), (0.05, MOST_AREA))  # over chance, by masks up to this area
+SAME_AREA = 0.01  # a threshold meets a wanted area only nearly
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,8 @@ class Wanted:
         left = zip(point.removed, point.chance, strict=True)
         over = [removed - min(chance, self.most_chance) for removed, chance in left]
         return sum(
-            point.area <= most_area and not any(excess > above for excess in over)  # nan: nothing to compare
+            point.area <= most_area + SAME_AREA
+            and not any(excess > above for excess in over)  # nan: nothing to compare
             for above, most_area in ALLOWED
         )
 
@@ -127,7 +128,7 @@ class Wanted:
         """
         most = max(map(self.grade, points))
         enough = [point for point in points if most and self.grade(point) == most]
-        small = [point for point in points if point.area <= MOST_AREA]
+        small = [point for point in points if point.area <= MOST_AREA + SAME_AREA]
         if enough or not small:
             return min(enough or points, key=lambda point: point.area)
         return max(small, key=lambda point: point.trade)

@@ -122,6 +122,7 @@ class MaskOptions:
     frames: int = 0  # k-mer frames to read and average; 0 = the model's own number
     target: list[str] = field(default_factory=list)  # RANK=CLASS: explain this class instead of the predicted one
     check: bool = False
+    smallest: bool = False  # the smallest mask of each record that holds, as `check` then says
     hard_mask: bool = False
     full_precision: bool = False
     min_confidence: float = 0.0  # a class below it is printed as `unclassified`
@@ -155,6 +156,7 @@ class EvaluateOptions:
     rivals: str = ""  # other attribution methods to compare with, comma-separated: saliency,ig-20,lime
     rivals_limit: int = 100  # sequences, drawn at random, that the rivals are run on; 0 = all
     threshold: float | None = None
+    smallest: bool = False  # masks as of `mask --smallest`
     json: Path | None = None
     overlap: int = 192
     frames: int = 0

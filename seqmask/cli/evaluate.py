@@ -76,6 +76,9 @@ def evaluate(
         int, typer.Option(min=0, help="Sequences for the rivals; 0 = all.")
     ] = DEFAULTS.rivals_limit,
     threshold: Annotated[float | None, typer.Option(min=0, max=1, help="Default: the model's own.")] = None,
+    smallest: Annotated[
+        bool, typer.Option("--smallest", help="The smallest masks that hold, as of `seqmask mask --smallest`.")
+    ] = False,
     json: Annotated[
         Path | None, typer.Option(help="Write everything as JSON; - prints it instead of the tables.", metavar="F")
     ] = None,

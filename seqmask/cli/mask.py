@@ -111,6 +111,14 @@ def mask(
             rich_help_panel=MASKS,
         ),
     ] = False,
+    smallest: Annotated[
+        bool,
+        typer.Option(
+            "--smallest",
+            help="Of each record and rank the smallest mask that holds, up to half of it; six checks and --check.",
+            rich_help_panel=MASKS,
+        ),
+    ] = False,
     overlap: Annotated[
         int,
         typer.Option(

@@ -35,6 +35,7 @@ def print_report(report: dict[str, Any]) -> None:
         *([_sure(report)] if any(rank["confidence"] for _, rank in _scored(report)) else []),
         _fractions(report),
         _order(report),
+        _smallest(report),
         _leakage(report),
         _calibration(report),
         _controls(report, soft=True),
@@ -195,6 +196,23 @@ def _order(report: dict[str, Any]) -> Table:
     return table
 
 
+def _smallest(report: dict[str, Any]) -> Table:
+    """How much of a sequence a mask needs until it holds, in the order of m and in a random one."""
+    ranks = list(report["ranks"].values())
+    orders = list(ranks[0]["smallest"])
+    title = f"smallest share that holds (masks that do with up to half), {report['sampled']} sequences"
+    table = _table(title, "rank", *orders)
+    for name, rank in report["ranks"].items():
+        table.add_row(name, *(_least(rank["smallest"][order]) for order in orders))
+    table.caption = "mean; the whole sequence counts where half does not hold"
+    table.caption_justify = "left"
+    return table
+
+
+def _least(of: dict[str, Any]) -> str:
+    return f"{_estimate(of['area'])} ({of['holds']:.2f})"
+
+
 def _leakage(report: dict[str, Any]) -> Table:
     """What the mask alone tells of the class, and what another classifier finds under it."""
     judged = any(rank["judge"] for rank in report["ranks"].values())
@@ -262,14 +280,19 @@ def _rivals(rivals: dict[str, Any]) -> Iterator[Table]:
             points = of["shared"]["ranks"][rank]["fractions"].values()
             shares.add_row(f"{rank} {name}", *(f"{_number(p['kept'])} / {_number(p['removed'])}" for p in points))
     yield shares
+    own = {name: (of["per_rank"] or of["shared"])["ranks"] for name, of in methods.items()}
+    least = _table(
+        "rivals, smallest share that holds (masks that do with up to half), an order a rank where there is one",
+        *("order", *ranks),
+    )
+    for name, of in own.items():
+        least.add_row(name, *(_least(of[rank]["smallest"]) for rank in ranks))
+    yield least
     told = _table(
         "rivals, class told from the order alone, an order a rank where there is one: accuracy (95 % interval)",
         *("order", *ranks),
     )
-    probes = {
-        name: [(of["per_rank"] or of["shared"])["ranks"][rank]["probe"] for rank in ranks]
-        for name, of in methods.items()
-    }
+    probes = {name: [of[rank]["probe"] for rank in ranks] for name, of in own.items()}
     for name, found in probes.items():
         told.add_row(name, *(_with_interval(p["accuracy"], p["interval"]) for p in found))
     for label, key in (("length alone", "length_accuracy"), ("most frequent class", "majority_rate")):

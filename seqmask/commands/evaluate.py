@@ -23,7 +23,7 @@ from seqmask.commands.inputs import (
     sha256_by_name,
 )
 from seqmask.commands.known import read_known, score_known
-from seqmask.commands.mask import frames_of, load
+from seqmask.commands.mask import check_smallest, frames_of, load
 from seqmask.config import EvaluateOptions
 from seqmask.errors import InputError, UsageError
 from seqmask.evaluation.flags import red_flags
@@ -34,6 +34,7 @@ from seqmask.evaluation.rivals.names import Rival, parse
 from seqmask.evaluation.scoring import Scorer
 from seqmask.evaluation.study import Study
 from seqmask.inference.device import describe
+from seqmask.inference.smallest import CHECKS
 from seqmask.labels.ranks import Ranks
 from seqmask.models.bundled import resolve
 from seqmask.models.checkpoint import ClassifierModel, Model, load_classifier, load_model
@@ -69,17 +70,19 @@ def evaluate(options: EvaluateOptions, say: Callable[[str], None], report: Repor
     records = sampled(records, options.limit, options.seed)
 
     frames = frames_of(options.frames, model, say)
-    scorer = Scorer.of(records, model.classifier, engine, model.operator, options.overlap, frames)
+    tau = model.threshold if options.threshold is None else options.threshold
+    smallest = tau if options.smallest else None
+    scorer = Scorer.of(records, model.classifier, engine, model.operator, options.overlap, frames, smallest)
     if not scorer.prepared:
         raise InputError(", ".join(options.sequences), "no sequence that can be read", expected="nucleotides")
     held = [item.record for item in scorer.prepared]
     where = f"{describe(engine.device, engine.precision)}; model {directory.name}"
     say(f"{where}; {len(held)} of {len(records)} sequences")
-    watch.part(f"masks of {len(held)} sequences", (3 if options.labels is None else 2) * scorer.windows)
+    passes = (3 if options.labels is None else 2) + options.smallest * CHECKS * model.explainer.tracks
+    watch.part(f"masks of {len(held)} sequences", passes * scorer.windows)
     reference = reference_of(options.labels, labelled, scorer, ranks)
     for why in of_no_class(labelled, ranks, reference):
         say(why)
-    tau = model.threshold if options.threshold is None else options.threshold
     by = labelled.resampling(held, column, options.seed)
     study = Study(
         scorer,
@@ -131,6 +134,7 @@ def check_options(options: EvaluateOptions) -> None:
             options.force,
             inputs=[*options.sequences, options.labels, options.truth, options.annotations, *dump_of(options.taxonomy)],
         )
+    check_smallest(options.smallest, options.threshold)
     if options.split is not None and options.labels is None:
         raise UsageError("--split needs --labels: the split is a column of the label table")
     if options.resample_by is not None and options.labels is None:
@@ -178,6 +182,7 @@ def asked_of(options: EvaluateOptions) -> dict[str, Any]:
         "limit": options.limit,
         "overlap": options.overlap,
         "seed": options.seed,
+        "smallest": options.smallest,
     }
 
 

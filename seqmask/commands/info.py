@@ -53,6 +53,7 @@ def results(path: str) -> dict[str, Any]:
             "checked": file.check,
             "area": float(known.mean()) if len(known) else None,
             **({"target": json.loads(file.attributes["target"])} if "target" in file.attributes else {}),
+            **({"smallest": True} if "smallest" in file.attributes else {}),
             **({"shard": f"{shard['number']}/{shard['of']}"} if shard else {}),
             "created": str(file.attributes["creation_date"]),
             "command": json.loads(file.attributes["command"]),

@@ -8,7 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -21,7 +21,7 @@ from seqmask.commands.report import mask_report, small_files
 from seqmask.commands.resuming import all_there, decisive, is_shard, kept, nothing_more, recovery
 from seqmask.commands.target import by_rank, named_classes
 from seqmask.config import Compute, MaskOptions
-from seqmask.errors import brief
+from seqmask.errors import UsageError, brief
 from seqmask.inference.device import describe, options_of, token_budget
 from seqmask.inference.engine import Engine, no_pulse
 from seqmask.inference.explain import explain_pool, pooled
@@ -121,6 +121,8 @@ class Tally:
 
 def mask(options: MaskOptions, say: Callable[[str], None], report: Callable[[Tally], None]) -> Tally:
     """Mask every record. Raises before any work what the options, the model or the targets make impossible."""
+    options = replace(options, check=options.check or options.smallest)
+    check_smallest(options.smallest, options.threshold)
     paths = Paths(options.fasta, options.bed, options.tsv, options.hdf5)
     first = next(iter(paths.given().values()))
     whole = ended(first) if options.resume else None
@@ -150,6 +152,8 @@ def mask(options: MaskOptions, say: Callable[[str], None], report: Callable[[Tal
         say(f"masks explain {', '.join(map(' '.join, target.items()))}, whatever is predicted")
     frames = frames_of(options.frames, model, say)
     facts = metadata(model, engine, tau, options.seed, target) | {"frames": frames, "overlap": options.overlap}
+    if options.smallest:
+        facts["smallest"] = True
     run = decisive(facts, options, frames)
     shard = plan(*part, reads, model.classifier, options.overlap, frames, run) if part else None
     if shard is not None:
@@ -185,7 +189,7 @@ def mask(options: MaskOptions, say: Callable[[str], None], report: Callable[[Tal
         tally.share = share_of(meter, shard, outputs.resumed.records)
         stages = Stages(
             pooled(numbered, model.classifier, options.overlap, frames),
-            lambda pool: explain_pool(pool, model, engine, options.check, tau, named),
+            lambda pool: explain_pool(pool, model, engine, options.check, tau, named, options.smallest),
             abreast=2 if engine.device.type == "cuda" else 1,
         )
         report(tally)
@@ -266,6 +270,12 @@ def remarks(outputs: Outputs, ranks: Sequence[str], min_confidence: float) -> It
             f"{outputs.inconsistent} records with classes that never stand together in the training labels: "
             "at most one of them is right (column inconsistent of the TSV)"
         )
+
+
+def check_smallest(smallest: bool, threshold: float | None) -> None:
+    """Raise UsageError where both are asked for: --smallest moves each record's mask to the model's threshold."""
+    if smallest and threshold is not None:
+        raise UsageError("--threshold and --smallest: each is a way to say how much is kept; leave out one of them")
 
 
 def load(directory: Any, compute: Compute, frames: int = 0) -> tuple[Model, Engine]:

@@ -80,6 +80,15 @@ def top_fractions(scores: Floats, nt: NDArray[np.integer], fractions: Sequence[f
     return kept
 
 
+def falling(scores: Floats, spans: Spans, rng: Generator) -> NDArray[np.int64]:
+    """Token indices (T,) from the highest score to the lowest. Of equal scores those at the same place, whose middles
+    share a stretch as long as the usual token, are taken together, places in random order.
+    """
+    stretches = spans.astype(np.int64).sum(axis=1) // 2 // max(int(np.median(lengths(spans))), 1)
+    places = rng.random(int(stretches.max()) + 1)[stretches]
+    return np.lexsort((places, -scores))
+
+
 def top_fraction(scores: Floats, nt: NDArray[np.integer], fraction: float, rng: Generator) -> Bools:
     """`top_fractions` for one fraction: (T,) bool, at least one token, at least `fraction` of the nucleotides."""
     kept: Bools = top_fractions(scores, nt, [fraction], rng)[0]
@@ -249,12 +258,8 @@ def _rows(masks: MaskSet) -> Iterator[tuple[Bools, Spans]]:
 
 
 def _top_tokens(scores: Floats, hard: Bools, spans: Spans, rng: Generator) -> Bools:
-    """The nucleotides under the top-scored tokens (T,), as many as a hard mask (L,) keeps. Of equal scores those at the
-    same place, whose middles share a stretch as long as the usual token, are taken together, places in random order.
-    """
-    stretches = spans.astype(np.int64).sum(axis=1) // 2 // max(int(np.median(lengths(spans))), 1)
-    places = rng.random(int(stretches.max()) + 1)[stretches]
-    return top(np.lexsort((places, -scores)), spans, int(hard.sum()), hard.size)
+    """The nucleotides under the top-scored tokens (T,), as many as a hard mask (L,) keeps."""
+    return top(falling(scores, spans, rng), spans, int(hard.sum()), hard.size)
 
 
 def _in_steps(hard: Bools, spans: Spans, change: Callable[[Bools], Bools]) -> Bools:

@@ -20,7 +20,17 @@ from seqmask.evaluation.metrics import (
 from seqmask.evaluation.resampling import Resampling, bootstrap_interval
 from seqmask.evaluation.scores import by_confidence, groups
 from seqmask.inference.engine import Engine
-from seqmask.inference.explain import Prepared, classify, pools, predictions, prepare, window_masks
+from seqmask.inference.explain import (
+    Prepared,
+    as_pool,
+    classify,
+    classify_pool,
+    mask_pool,
+    pools,
+    predictions,
+    prepare,
+    smallest_pool,
+)
 from seqmask.models.checkpoint import ClassifierModel
 from seqmask.models.explainer import Explainer
 from seqmask.sequences.explanations import Status
@@ -39,7 +49,8 @@ class Scorer:
     """Records held as windows, scored under any masks. Records that have no token are left out: see `rows`.
 
     rows: ordinal of each held record among the given ones. operator: the masking operator. overlap (nt) and frames: how
-    the records were cut into windows.
+    the records were cut into windows. smallest: whether masks are the smallest that hold, at this threshold, instead of
+    the Explainer's own: None = these.
     """
 
     model: ClassifierModel
@@ -48,6 +59,7 @@ class Scorer:
     prepared: list[Prepared]
     overlap: int = 0
     frames: int = 1
+    smallest: float | None = None
 
     @classmethod
     def of(
@@ -58,14 +70,15 @@ class Scorer:
         operator: str = "",
         overlap: int = 0,
         frames: int = 1,
+        smallest: float | None = None,
     ) -> Scorer:
         """Records as windows that share at least `overlap` nt; an empty operator is the classifier's own."""
         held = [item for item in prepare(records, model, overlap, frames) if item.status is Status.ok]
-        return cls(model, engine, operator or model.network.operator, held, overlap, frames)
+        return cls(model, engine, operator or model.network.operator, held, overlap, frames, smallest)
 
     def like(self, records: Sequence[Record]) -> Scorer:
         """Other records, read and scored in the same way."""
-        return Scorer.of(records, self.model, self.engine, self.operator, self.overlap, self.frames)
+        return Scorer.of(records, self.model, self.engine, self.operator, self.overlap, self.frames, self.smallest)
 
     def subset(self, rows: Iterable[int]) -> Scorer:
         """Some of the held records, by their number (0 to n - 1) among the held ones."""
@@ -122,8 +135,12 @@ class Scorer:
         """Keep probabilities (N, tracks) of each record for the classifier's own classes, windows end to end."""
         found: list[NDArray[np.float32]] = []
         for pool in pools(self.prepared):
-            classes = self.classes(classify(pool, self.model.network, self.engine))
-            found += [np.concatenate(masks) for masks in window_masks(pool, explainer, self.engine, classes)]
+            together = as_pool(pool)
+            classes = self.classes(classify_pool(together, self.model.network, self.engine))
+            mask = mask_pool(together, explainer, self.engine, classes)
+            if self.smallest is not None:
+                mask = smallest_pool(together, self.model, self.engine, mask, self.operator, classes, self.smallest)
+            found += np.split(mask, np.cumsum(together.token_counts)[:-1])
         return found
 
     def classes(self, logits: NDArray[np.float32]) -> NDArray[np.int64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from seqmask.evaluation.probe import probe
 from seqmask.evaluation.resampling import Resampling
 from seqmask.evaluation.scoring import Scorer, TokenMasks, on_tokens
 from seqmask.evaluation.shape import mask_shape
+from seqmask.evaluation.smallest import passes, smallest_areas, smallest_report
 from seqmask.labels.ranks import Ranks
 from seqmask.models.explainer import Explainer
 from seqmask.progress import Watch
@@ -73,8 +74,9 @@ class Study:
         self.watch.part(
             f"consistency of the masks of {len(few)} sequences", each * self.scorer.subset(few.tolist()).windows
         )
+        plain = replace(self.scorer, smallest=None)  # shifts of a whole record's mask change no correlation
         stable = consistency(
-            [self.scorer.prepared[i].record for i in few], self.scorer, self.explainer, self.other, self.by.of(few)
+            [self.scorer.prepared[i].record for i in few], plain, self.explainer, self.other, self.by.of(few)
         )
         for (track, held, ranks), of_track in zip(self._tracks(), stable, strict=True):
             found = Track(self, track, held, ranks, full, null, few)
@@ -114,6 +116,7 @@ class Track:
         few: NDArray[np.int64],
     ) -> None:
         self.study, self.held, self.full, self.null, self.few = study, held, full, null, few
+        self.ranks = ranks
         self.own = slice(study.ranks.slices[ranks[0]].start, study.ranks.slices[ranks[-1]].stop)
         name = "" if study.masks[0].shape[1] == 1 else f" of {study.ranks.names[track]}"
         masks, windows = self._masks(), study.scorer.windows
@@ -133,6 +136,8 @@ class Track:
         self.curves = self._in_order(sampled, few, orders.CURVE_FRACTIONS)
         rng = np.random.default_rng([study.by.seed, 103])
         self.removals = removals(sampled, [held.soft[i] for i in few], rng)
+        study.watch.part(f"smallest masks{name} of {len(few)} sequences", 2 * passes(len(ranks)) * sampled.windows)
+        self.smallest = self._smallest(sampled, few, ranks)
         self.verdicts = self._judged(hard)
 
     def _masks(self) -> dict[str, Pair]:
@@ -172,6 +177,13 @@ class Track:
             order = (self.held.soft[i] for i in rows) if name == MASK else at_random
             found[name] = orders.at_fractions(scorer, order, rng, fractions)
         return found
+
+    def _smallest(self, scorer: Scorer, rows: NDArray[np.int64], ranks: range) -> dict[str, NDArray[np.float64]]:
+        """The smallest areas (k, ranks) that hold, in the mask's order and at random; rows: what the scorer holds."""
+        rng = np.random.default_rng([self.study.by.seed, 107])
+        at_random = [np.zeros(length, dtype=np.float32) for length in scorer.lengths]
+        scores = {MASK: [self.held.soft[i] for i in rows], RANDOM: at_random}
+        return {name: smallest_areas(scorer, of, ranks, rng) for name, of in scores.items()}
 
     def _judged(self, both: Both) -> Verdicts | None:
         """What the judge says of the hard masks, if there is one; both: what the classifier says (n, C)."""
@@ -216,6 +228,10 @@ class Track:
             "fractions": {name: orders.accuracies(of, of_track, reference, by) for name, of in self.fractions.items()},
             "eraser": {name: orders.eraser(own, of, of_track, by, null) for name, of in self.fractions.items()},
             "auc": {name: orders.auc(own[few], of, columns, null[few], by.of(few)) for name, of in self.curves.items()},
+            "smallest": {
+                name: smallest_report(areas[:, r - self.ranks.start], by.of(few))
+                for name, areas in self.smallest.items()
+            },
             "calibration": calibration(self.full[few], self.removals, columns, by.of(few)),
             "probe": probe(self.held, reference, by),
             "judge": None if self.verdicts is None else self.verdicts.rank(r, reference, by),

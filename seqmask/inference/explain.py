@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqmask.inference.engine import Engine, Items
+from seqmask.inference.smallest import at_smallest
 from seqmask.inference.steps import Check, Classify, Explain
 from seqmask.models.checkpoint import ClassifierModel, Model
 from seqmask.models.classifier import Classifier
@@ -99,15 +100,40 @@ def check_pool(
 
 
 def check_ranks(
-    pool: Pool, model: Model, engine: Engine, hard: NDArray[np.bool_]
+    pool: Pool, classifier: ClassifierModel, engine: Engine, hard: NDArray[np.bool_], operator: str
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """`check_pool` of hard masks (T, tracks): with one a rank, the logits of each rank are those under its own mask."""
-    network = model.classifier.network
-    found = [check_pool(pool, network, engine, np.ascontiguousarray(track), model.operator) for track in hard.T]
+    tracks = (np.ascontiguousarray(track) for track in hard.T)
+    found = [check_pool(pool, classifier.network, engine, track, operator) for track in tracks]
     kept, inverse = found[0]
-    for columns, (own_kept, own_inverse) in zip(model.classifier.ranks.slices, found, strict=False):
+    for columns, (own_kept, own_inverse) in zip(classifier.ranks.slices, found, strict=False):
         kept[:, columns], inverse[:, columns] = own_kept[:, columns], own_inverse[:, columns]
     return kept, inverse
+
+
+def smallest_pool(
+    pool: Pool,
+    classifier: ClassifierModel,
+    engine: Engine,
+    mask: NDArray[np.float32],
+    operator: str,
+    classes: NDArray[np.int64],
+    tau: float,
+) -> NDArray[np.float32]:
+    """Keep probabilities (T, tracks), each record's moved so that at tau is its smallest mask that holds: see
+    `at_smallest`.
+
+    It holds where its nucleotides alone are of the classes (n, R), and all others are not: a mask for all ranks at
+    every one of them.
+    """
+    slices = classifier.ranks.slices
+
+    def holds(hard: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        kept, inverse = check_ranks(pool, classifier, engine, hard, operator)
+        found = (predictions(kept, slices) == classes) & (predictions(inverse, slices) != classes)
+        return found if mask.shape[1] > 1 else np.stack([found.all(axis=1)], axis=1)
+
+    return at_smallest(pool, mask, tau, holds)
 
 
 def mean_over_windows(pool: Pool, logits: NDArray[np.float32] | None, width: int) -> NDArray[np.float32]:
@@ -160,22 +186,30 @@ def explain(
     check: bool = False,
     tau: float | None = None,
     named: NDArray[np.int64] | None = None,
+    smallest: bool = False,
 ) -> Iterator[Explanation]:
     """Explanations of all records, in order.
 
     frames: k-mer frames to read and average, 0 = the model's own number. tau: threshold of the hard mask that `check`
-    tests, None = the model's. named: as for `explain_pool`.
+    tests, None = the model's. named, smallest: as for `explain_pool`.
     """
     for pool in pooled(enumerate(records), model.classifier, overlap, frames or model.frames):
-        yield from explain_pool(pool, model, engine, check, model.threshold if tau is None else tau, named)
+        yield from explain_pool(pool, model, engine, check, model.threshold if tau is None else tau, named, smallest)
 
 
 def explain_pool(
-    pool: Pool, model: Model, engine: Engine, check: bool, tau: float, named: NDArray[np.int64] | None = None
+    pool: Pool,
+    model: Model,
+    engine: Engine,
+    check: bool,
+    tau: float,
+    named: NDArray[np.int64] | None = None,
+    smallest: bool = False,
 ) -> Explanations:
     """Explanations of one pool: classify, pick one target class a rank, explain, and check the hard masks if asked.
 
-    named (R,): the class to explain at each rank, whatever is predicted; -1 or None = the predicted one.
+    named (R,): the class to explain at each rank, whatever is predicted; -1 or None = the predicted one. smallest:
+    whether each record gets its smallest mask that holds (`smallest_pool`).
     """
     classifier, nothing = model.classifier.network, pool.status != Status.ok
     logits = classify_pool(pool, classifier, engine)
@@ -183,9 +217,11 @@ def explain_pool(
     if named is not None:
         targets = np.where(named >= 0, named, targets)
     mask = mask_pool(pool, model.explainer, engine, targets)
+    if smallest:
+        mask = smallest_pool(pool, model.classifier, engine, mask, model.operator, targets, tau)
     kept = inverse = None
     if check:
-        kept, inverse = check_ranks(pool, model, engine, mask >= np.float32(tau))
+        kept, inverse = check_ranks(pool, model.classifier, engine, mask >= np.float32(tau), model.operator)
         kept[nothing] = inverse[nothing] = np.nan
     targets[nothing] = -1
     order = pool.order()

@@ -40,7 +40,7 @@ METADATA: Final = frozenset(
         "seed",
     }
 )
-OPTIONAL: Final = frozenset({"frames", "overlap", "shard", "shard_commands", "target"})
+OPTIONAL: Final = frozenset({"frames", "overlap", "shard", "shard_commands", "smallest", "target"})
 RECORD_COLUMNS: Final = {
     "index": "<i8",
     "length": "<i8",
@@ -84,13 +84,20 @@ def id_width(longest: int) -> int:
     return max(16, 1 << (longest - 1).bit_length()) if longest else 16
 
 
+def rounded(mask: NDArray[np.float32], tau: np.float32) -> NDArray[np.float32]:
+    """To the nearest 1/1024 on the same side of a threshold, so that what reaches it says which tokens are kept."""
+    steps, least = np.rint(mask * 1024), np.ceil(tau * np.float32(1024))
+    found: NDArray[np.float32] = np.where(mask >= tau, np.maximum(steps, least), np.minimum(steps, least - 1))
+    return found / np.float32(1024)
+
+
 class Hdf5Writer:
     """Writes one file: `append` batches, then `close`. Until then the file says that it is not complete.
 
     path: a seekable file, created anew; shown: its name in messages, if that is another. metadata: a value for each of
     `METADATA`; `command` may be a list (stored as JSON). token_tracks: 1 for a shared mask, R for one a rank. check:
     also store the predictions from the hard-masked and the inverse hard-masked sequence. full_precision: keep
-    importance as it is instead of rounding it to 1/1024.
+    importance as it is instead of rounding it to 1/1024. tau: the threshold, which rounding does not cross.
     related: also store which classes do not stand under which; None = where the ranks know.
     Raises UsageError for a rank name that HDF5 cannot hold, OSError if the file cannot be written.
     """
@@ -104,6 +111,7 @@ class Hdf5Writer:
         token_tracks: int = 1,
         check: bool = False,
         full_precision: bool = False,
+        tau: float = 0.5,
         related: bool | None = None,
         shown: str | None = None,
     ) -> None:
@@ -113,6 +121,7 @@ class Hdf5Writer:
             if name in {"", ".", ".."} or "/" in name:
                 raise UsageError(f"the rank name {name!r} cannot be a group in HDF5")
         self._ranks, self._tracks, self._check, self._full = ranks, token_tracks, check, full_precision
+        self._tau = np.float32(tau)
         self._related = ranks.related if related is None else related
         self._n_records = self._n_tokens = 0
         self._held: dict[str, list[NDArray[Any]]] = {}
@@ -233,7 +242,7 @@ class Hdf5Writer:
         yield "tokens/start", of.spans[:, 0]
         yield "tokens/end", of.spans[:, 1]
         if len(of.spans):
-            importance = of.mask if self._full else np.rint(of.mask * 1024) / np.float32(1024)
+            importance = of.mask if self._full else rounded(of.mask, self._tau)
             yield "tokens/importance", importance if self._tracks > 1 else importance[:, 0]
         yield from self._predictions("", batch.predicted)
         if self._check:

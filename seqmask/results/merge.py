@@ -90,7 +90,7 @@ def merge_hdf5(
         "device": ", ".join(sorted({str(attributes["device"]) for attributes in found})),
         "shard_commands": json.dumps([json.loads(attributes["command"]) for attributes in found]),
     }
-    metadata |= {key: found[0][key] for key in ("frames", "overlap", "target") if key in found[0]}
+    metadata |= {key: found[0][key] for key in ("frames", "overlap", "smallest", "target") if key in found[0]}
     with read(paths[0]) as one:
         ranks, tracks, check, related = one.ranks, one.tracks, one.check, one.related
     concatenate(

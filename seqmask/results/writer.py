@@ -261,6 +261,7 @@ class Outputs:
                 token_tracks=style.token_tracks,
                 check=style.check,
                 full_precision=style.full_precision,
+                tau=style.tau,
                 shown=target.path,
             )
 

@@ -191,6 +191,8 @@ def test_json_has_exactly_the_documented_keys(labelled: tuple[Any, dict[str, Any
         assert set(rank["judge"]) == documented("The judge:")
         assert set(rank["judge"]["judge"]) == set(rank["judge"]["classifier"]) == {"full", "masked", "inverse"}
         assert set(rank["calibration"]) == {"removed", "bins", "monotonicity"}
+        assert set(rank["smallest"]) == {"seqmask", "random"}
+        assert all(set(of) == {"area", "holds"} for of in rank["smallest"].values())
         assert all(set(of) == documented("A bin:") for of in rank["calibration"]["bins"])
         assert len(rank["calibration"]["bins"]) == 10
     assert set(report["mask"]) == documented("A mask's shape:")
@@ -468,12 +470,15 @@ def test_json_to_stdout_is_json_alone(
 
 
 @pytest.mark.parametrize("frames", [1, 3])
-def test_the_same_path_as_mask(run: Run, few: Path, tiny_model: Path, tmp_path: Path, frames: int) -> None:
-    """The accuracy of the hard masks is that of `mask --check`, and so is the area."""
+@pytest.mark.parametrize("which", ["--check", "--smallest"])
+def test_the_same_path_as_mask(run: Run, few: Path, tiny_model: Path, tmp_path: Path, which: str, frames: int) -> None:
+    """The accuracy of the hard masks is that of `mask --check`, and so is the area; of the smallest that hold, too."""
     path, table = tmp_path / "x.json", tmp_path / "x.tsv"
-    run("evaluate", few, "-m", tiny_model, "--json", path, "--frames", frames)
-    run("mask", few, "-m", tiny_model, "--tsv", table, "--check", "--frames", frames)
+    smallest = [which] * (which == "--smallest")
+    run("evaluate", few, "-m", tiny_model, "--json", path, "--frames", frames, *smallest)
+    run("mask", few, "-m", tiny_model, "--tsv", table, which, "--frames", frames)
     report = json.loads(path.read_text())
+    assert report["smallest"] is bool(smallest)
     header, *lines = (line.split("\t") for line in table.read_text().splitlines())
     column = {name: [line[i] for line in lines] for i, name in enumerate(header)}
     assert report["mask"]["area"]["mean"] == pytest.approx(np.mean([*map(float, column["kept_fraction"])]), abs=1e-4)

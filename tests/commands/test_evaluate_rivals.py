@@ -86,7 +86,9 @@ def test_json_has_the_documented_keys(compared: tuple[Any, dict[str, Any]]) -> N
         for kind in ("shared", "per_rank"):
             if of[kind] is not None:
                 assert set(of[kind]) == documented("Its scores:")
-                assert all(set(rank) == {"fractions", "eraser", "probe"} for rank in of[kind]["ranks"].values())
+                assert all(
+                    set(rank) == {"fractions", "eraser", "smallest", "probe"} for rank in of[kind]["ranks"].values()
+                )
 
 
 def test_our_row_is_that_of_the_report(compared: tuple[Any, dict[str, Any]]) -> None:
@@ -106,6 +108,9 @@ def test_every_method_is_printed(compared: tuple[Any, dict[str, Any]]) -> None:
         assert re.search(rf"(?m)^│ {name} ", done.text)
         for rank in report["ranks"]:
             assert re.search(rf"(?m)^│ {rank} {name} ", done.text)
+        own = report["rivals"]["methods"][name]
+        areas = [of["smallest"]["area"]["mean"] for of in (own["per_rank"] or own["shared"])["ranks"].values()]
+        assert re.search(rf"(?m)^│ {name} " + "".join(rf".*{area:.3f}" for area in areas), done.text)
         assert re.search(rf"(?m)^{name}: [\d.]+ ms a sequence$", done.err)
     mean = report["rivals"]["methods"]["rollout"]["shared"]["separation"]["mean"]
     assert f"{mean:+.2f}" in done.text

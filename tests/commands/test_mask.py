@@ -10,6 +10,7 @@ import lzma
 import re
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from seqmask.inference.engine import Engine
 from seqmask.models import bundled
 from seqmask.models.checkpoint import load_model
 from seqmask.sequences.records import read
+from seqmask.sequences.spans import under
 
 Run = Callable[..., Any]
 Sequences = Callable[[bytes], dict[str, str]]
@@ -277,6 +279,43 @@ def test_check_is_of_what_the_bed_says(run: Run, few: Path, tmp_path: Path, fram
                 np.testing.assert_allclose(file[f"predictions/{rank}/{side}_confidence"], confidence, atol=1e-4)
 
 
+def test_the_smallest_masks_hold(run: Run, few: Path, tmp_path: Path) -> None:
+    """All files tell the same smaller masks, whose verdicts say that they hold; what can not hold is as it was."""
+    common = ("mask", few, "-m", "genomes", "--frames", 1, "-o")
+    run(*common, tmp_path / "plain", "--check")
+    done = run(*common, tmp_path / "least", "--smallest")
+    assert "check: superkingdom holds" in done.err
+    plain, least = (rows((tmp_path / f"{name}.tsv").read_text()) for name in ("plain", "least"))
+    for before, now in zip(plain, least, strict=True):
+        for rank in RANKS:
+            assert now[rank] == before[rank]
+            if now[f"{rank}_verdict"] != "holds":
+                assert now[f"{rank}_verdict"] == before[f"{rank}_verdict"], "no mask of half or less was found"
+    shares = [[float(row["kept_fraction"]) for row in of] for of in (plain, least)]
+    assert np.mean(shares[1]) < 0.7 * np.mean(shares[0])
+    with h5py.File(tmp_path / "plain.h5") as one, h5py.File(tmp_path / "least.h5") as other:
+        assert "smallest" not in one.attrs
+        assert other.attrs["smallest"]
+        kept = other["tokens/importance"][:, -1] >= other.attrs["threshold"]
+        spans = np.stack([other["tokens/start"][:], other["tokens/end"][:]], axis=1)
+        offsets = other["records/token_offset"][:]
+    written: Counter[str] = Counter()
+    for line in (tmp_path / "least.bed").read_text().splitlines():
+        name, start, stop, label, *_ = line.split("\t")
+        written[name] += (int(stop) - int(start)) * label.startswith("genus:")
+    for row, begin, end, share in zip(least, offsets[:-1], offsets[1:], shares[1], strict=True):
+        found = under(kept[begin:end], spans[begin:end], int(row["length"]))
+        assert found.mean() == pytest.approx(share, abs=1e-4)
+        assert written[row["id"]] == found.sum()
+
+
+def test_smallest_and_a_threshold_exclude_each_other(run: Run, few: Path, tmp_path: Path) -> None:
+    for name in ("mask", "evaluate"):
+        done = run(name, "-q", few, "--smallest", "--threshold", 0.4)
+        assert (done.code, done.out) == (2, b"")
+        assert done.err.startswith("seqmask: error: --threshold and --smallest: ")
+
+
 def test_check_is_only_where_it_was_asked_for(run: Run, few: Path, tiny_model: Path, tmp_path: Path) -> None:
     done = run("mask", few, "-m", tiny_model, "-o", tmp_path / "x")
     assert "check:" not in done.err
@@ -305,8 +344,11 @@ def test_importance_is_rounded_unless_asked(run: Run, few: Path, tiny_model: Pat
         run("mask", few, "-m", tiny_model, "--hdf5", tmp_path / name, *options)
     with h5py.File(tmp_path / "rounded") as one, h5py.File(tmp_path / "full") as other:
         rounded, full = one["tokens/importance"][:], other["tokens/importance"][:]
+        tau = one.attrs["threshold"]
     assert (rounded * 1024 == np.rint(rounded * 1024)).all()
-    assert 0 < np.abs(rounded - full).max() <= 1 / 2048 + 1e-7
+    off = np.abs(rounded - full)
+    assert 0 < off[np.abs(full - tau) > 1 / 2048].max() <= 1 / 2048 + 1e-7
+    assert ((rounded >= tau) == (full >= np.float32(tau))).all()
 
 
 # What goes in

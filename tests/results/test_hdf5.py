@@ -188,8 +188,22 @@ def test_importance_is_rounded_to_1024ths(
     path = write(tmp_path / "x.h5", items, ranks, metadata)
     with read(path) as file:
         stored = file.column("tokens/importance")
-    assert np.abs(stored - exact).max() <= 1 / 2048
+    off = np.abs(stored - exact)
+    assert (off[np.abs(exact - 0.5) > 1 / 2048] <= 1 / 2048).all()
+    assert off.max() <= 1 / 1024
     assert np.array_equal(stored * 1024, np.rint(stored * 1024))
+
+
+@pytest.mark.parametrize("tau", [0.0, 0.3, 0.5, 0.7, 1.0])
+def test_rounding_does_not_cross_the_threshold(tau: float) -> None:
+    near = np.float32(tau) + np.linspace(-1 / 512, 1 / 512, 401, dtype=np.float32)
+    below = np.nextafter(np.float32(tau), np.float32(0))
+    mask = np.clip(np.concatenate([near, [np.float32(tau), below, 0, 1]]), 0, 1).astype(np.float32)
+    stored = hdf5.rounded(mask[:, None], np.float32(tau))[:, 0]
+    assert np.array_equal(stored >= np.float32(tau), mask >= np.float32(tau))
+    assert np.array_equal(stored * 1024, np.rint(stored * 1024))
+    assert (stored <= 1).all()
+    assert np.abs(stored - mask).max() <= 1 / 1024
 
 
 def test_any_reader_gets_the_names_at_once(

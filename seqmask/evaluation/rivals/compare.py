@@ -29,6 +29,7 @@ from seqmask.evaluation.rivals.perturb import (
 )
 from seqmask.evaluation.rivals.rollout import rollout_step
 from seqmask.evaluation.scoring import Scorer
+from seqmask.evaluation.smallest import passes, smallest_areas, smallest_report
 from seqmask.inference.batches import Step
 from seqmask.inference.engine import Item
 from seqmask.inference.explain import window_masks
@@ -74,6 +75,7 @@ class Comparison:
             say(f"{rival.name}: {cost['milliseconds']:.1f} ms a sequence")
             tracks = scores[0].shape[1]
             kept = orders.passes() * (1 if tracks == 1 else 1 + ranks)
+            kept += passes(ranks) if tracks == 1 else passes(ranks) + ranks * passes(1)
             self.watch.part(f"what {rival.name} keeps", kept * self.scorer.windows)
             own_rank = self.judge(rival.name, "per_rank", scores) if tracks > 1 else None
             for_all = self.judge(rival.name, "shared", [shared(part) for part in scores])
@@ -134,11 +136,14 @@ class Comparison:
         """What the order of scores (N, G) keeps, removes and tells; with G = R each rank is scored under its own."""
         known, spans = self.scorer.model.ranks, self.scorer.spans()
         sequences = [item.record.sequence for item in self.scorer.prepared]
-        by_track, told_by = [], []
+        by_track, told_by, smallest = [], [], []
         for track in range(scores[0].shape[1]):
             order, rng = [part[:, track] for part in scores], np.random.default_rng([self.by.seed, 101])
             by_track.append(orders.at_fractions(self.scorer, order, rng))
             told_by.append(order_as_mask(order, spans, sequences, rng))
+            own_ranks = range(len(known.ranks)) if scores[0].shape[1] == 1 else [track]
+            smallest.append(smallest_areas(self.scorer, order, own_ranks, rng))
+        areas = np.concatenate(smallest, axis=1)
         found = [by_track[r % len(by_track)] for r in range(len(known.ranks))]
         part = self.parts[name, kind] = orders.separations(found, known.slices, self.reference)
         own = self.parts.get((OWN.name, kind), self.parts.get((OWN.name, "shared")))
@@ -149,6 +154,7 @@ class Comparison:
                 rank.name: {
                     "fractions": orders.accuracies(of, columns, self.reference[:, r], self.by),
                     "eraser": orders.eraser(self.logits[:, columns], of, columns, self.by, self.null[:, columns]),
+                    "smallest": smallest_report(areas[:, r], self.by),
                     "probe": probe(told_by[r % len(told_by)], self.reference[:, r], self.by),
                 }
                 for r, (rank, columns, of) in enumerate(zip(known.ranks, known.slices, found, strict=True))

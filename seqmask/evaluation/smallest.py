@@ -1,0 +1,69 @@
+"""How much of each sequence an order of its tokens needs until a mask holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from seqmask.evaluation.controls import falling
+from seqmask.evaluation.resampling import Resampling, estimate
+from seqmask.evaluation.scoring import Scorer
+from seqmask.inference.explain import as_pool, check_pool, classify_pool, pools
+from seqmask.inference.smallest import CHECKS, Holds, search
+from seqmask.sequences.pool import Pool
+
+
+def passes(ranks: int) -> int:
+    """How often `smallest_areas` reads every sequence; under a mask and its inverse counts once."""
+    return 1 + CHECKS * ranks
+
+
+def smallest_areas(
+    scorer: Scorer, scores: Iterable[NDArray[np.float32]], ranks: Sequence[int], rng: Generator
+) -> NDArray[np.float64]:
+    """The smallest share (n, ranks) of each held record's nucleotides that holds at a rank, NaN where half does not.
+
+    It holds where the top tokens alone are classified as the record is, and what is left is not (`search`). scores: one
+    (N,) array a record, higher = more important; of equal ones as of `falling`.
+    """
+    rows, found = iter(scores), []
+    for prepared in pools(scorer.prepared):
+        pool = as_pool(prepared)
+        of_records = np.split(pool.spans, np.cumsum(pool.token_counts)[:-1])
+        order = np.concatenate([_places(falling(next(rows), spans, rng)) for spans in of_records])[:, None]
+        logits = classify_pool(pool, scorer.model.network, scorer.engine)
+        by_rank = [search(pool, order, _holding(scorer, pool, logits, rank))[1] for rank in ranks]
+        found.append(np.concatenate(by_rank, axis=1))
+    return np.concatenate(found)
+
+
+def _holding(scorer: Scorer, pool: Pool, logits: NDArray[np.float32], rank: int) -> Holds:
+    """Whether masks (T, 1) of the pool's tokens hold at a rank (n, 1); logits (n, C): of whole records."""
+    columns = scorer.model.ranks.slices[rank]
+    own = logits[:, columns].argmax(axis=1)
+
+    def holds(hard: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        kept, left = check_pool(pool, scorer.model.network, scorer.engine, hard[:, 0], scorer.operator)
+        of_kept, of_left = kept[:, columns].argmax(axis=1), left[:, columns].argmax(axis=1)
+        return np.stack([(of_kept == own) & (of_left != own)], axis=1)
+
+    return holds
+
+
+def smallest_report(areas: NDArray[np.float64], by: Resampling) -> dict[str, Any]:
+    """Of the shares (n,) of one rank: `area`, their mean with its interval, 1 for a record of which half does not hold;
+    `holds`, the share of the other records.
+    """
+    known = ~np.isnan(areas)
+    return {"area": estimate(np.where(known, areas, 1.0), by), "holds": float(known.mean())}
+
+
+def _places(order: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Scores (T,) without equal ones, of an order (T,) from the most important token on."""
+    found = np.empty(len(order), dtype=np.float32)
+    found[order] = np.arange(len(order), 0, -1)
+    return found

@@ -1,0 +1,63 @@
+"""How much an order needs until a mask holds: known by hand, and beside a random order."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from seqmask.evaluation.resampling import Resampling
+from seqmask.evaluation.smallest import smallest_areas, smallest_report
+from seqmask.sequences.tokens import KmerTokenizer
+
+A = int(KmerTokenizer().encode("AAAAAA").ids[0])
+
+
+def by_motif(ids, shown, masked):
+    """`one` where an AAAAAA is shown, else `other`."""
+    there = ((ids == A) * shown).sum(dim=1).clamp_max(1)
+    return 2 * torch.stack([there, 1 - there], dim=1)
+
+
+def needles(counts, tokens=64):
+    """Sequences of so many AAAAAA, all in front, among GTGTGT; scores that rank them first."""
+    sequences = ["AAAAAA" * n + "GTGTGT" * (tokens - n) for n in counts]
+    scores = [(np.arange(tokens) < n).astype(np.float32) for n in counts]
+    return sequences, scores
+
+
+def test_all_of_the_evidence_has_to_be_taken(make_scorer):
+    """One motif is enough to keep the class, but the rest loses it only without any: 1, 4, 20 of 64 tokens. Of 40 half
+    leaves some, and `other` has no evidence that can be taken.
+    """
+    sequences, scores = needles([1, 4, 20, 40, 0])
+    found = smallest_areas(make_scorer(by_motif, sequences), scores, [0], np.random.default_rng(0))
+    np.testing.assert_array_equal(found, np.array([[1], [4], [20], [64 * np.nan], [np.nan]]) / 64)
+
+
+def test_the_other_order_needs_more_and_equal_scores_say_nothing(make_scorer):
+    sequences, scores = needles([4] * 40)
+    scorer = make_scorer(by_motif, sequences)
+    rng = np.random.default_rng(0)
+    assert np.isnan(smallest_areas(scorer, [-part for part in scores], [0], rng)).all()
+    flat = smallest_areas(scorer, [part * 0 for part in scores], [0], rng)[:, 0]
+    # all four among half of the tokens in random order: about one of 16 sequences, and then with much of the half
+    assert 0 < (~np.isnan(flat)).mean() < 0.25
+    assert np.nanmin(flat) > 4 / 64
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_frames_are_cut_together(make_scorer, frames):
+    """A share is of the nucleotides, however many tokens cover them."""
+    scorer = make_scorer(by_motif, ["GTGTGT" * 8 + "AAAAAAAAAAAA" + "GTGTGT" * 54], frames=frames)
+    spans = scorer.spans()[0].mean(axis=1)
+    scores = [-np.abs(spans - 54).astype(np.float32)]  # 54: the middle of the motif
+    found = smallest_areas(scorer, scores, [0], np.random.default_rng(0))
+    assert 2 / 64 <= found[0, 0] <= 4 / 64
+
+
+def test_report_by_hand():
+    found = smallest_report(np.array([0.1, 0.3, np.nan, np.nan]), Resampling(1))
+    assert found["area"]["mean"] == pytest.approx((0.1 + 0.3 + 1 + 1) / 4)
+    assert found["area"]["interval"][0] < found["area"]["mean"] < found["area"]["interval"][1]
+    assert found["holds"] == 0.5

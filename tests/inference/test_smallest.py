@@ -1,0 +1,150 @@
+"""The smallest mask that holds: found, verified, and moved to the threshold without touching the order of tokens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from seqmask.inference import explain as module
+from seqmask.inference.engine import Engine
+from seqmask.inference.explain import (
+    check_ranks,
+    classify_pool,
+    mask_pool,
+    pooled,
+    predictions,
+    smallest_pool,
+)
+from seqmask.inference.smallest import CHECKS, LEVELS, at_smallest, levels, moved, search
+from seqmask.models.checkpoint import Model, load_model
+from seqmask.sequences.pool import Pool, make_pool
+from seqmask.sequences.records import Record
+from seqmask.sequences.tokens import UNK, KmerTokenizer
+
+TAU = 0.5
+
+
+def pool_of(*sequences: str) -> Pool:
+    records = [Record(f"r{i}", f"r{i}", text) for i, text in enumerate(sequences)]
+    return make_pool(records, list(range(len(records))), KmerTokenizer(6, 6), 256, 0)
+
+
+def kept_counts(pool: Pool, kept: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Kept tokens of each record and track."""
+    of_record = np.repeat(np.arange(len(pool.records)), pool.token_counts)
+    return np.stack([np.bincount(of_record, track, len(pool.records)) for track in kept.T], axis=1).astype(np.int64)
+
+
+def scores_of(pool: Pool, tracks: int, seed: int = 0) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).uniform(0.01, 0.99, (len(pool.ids), tracks)).astype(np.float32)
+
+
+def test_each_record_and_track_keeps_as_few_tokens_as_it_needs() -> None:
+    """64 tokens a record, so that a share that can be found is one token; none, and records without tokens, between."""
+    pool = pool_of("ACGTAC" * 64, "ACG", "ACGTAC" * 64, "", "ACGTAC" * 64)
+    needs = np.array([[1, 7], [1, 1], [32, 33], [1, 1], [20, 64]])
+    mask, calls = scores_of(pool, 2), []
+
+    def holds(kept: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        calls.append(kept)
+        return (pool.token_counts[:, None] > 0) & (kept_counts(pool, kept) >= needs)
+
+    cut, share = search(pool, mask, holds)
+    assert len(calls) == CHECKS
+    found = [[1, 7], [np.nan] * 2, [32, np.nan], [np.nan] * 2, [20, np.nan]]
+    np.testing.assert_array_equal(share, np.array(found) / 64)
+    assert np.isinf(cut[np.isnan(share)]).all()
+    after = at_smallest(pool, mask, TAU, holds)
+    kept = kept_counts(pool, after >= np.float32(TAU))
+    assert kept[[0, 2, 4], 0].tolist() == [1, 32, 20]
+    assert kept[0, 1] == 7
+    for row in (2, 4):  # half does not hold: nothing is moved
+        tokens = np.repeat(np.arange(5), pool.token_counts) == row
+        np.testing.assert_array_equal(after[tokens, 1], mask[tokens, 1])
+    ends = np.cumsum(pool.token_counts)
+    for begin, end in zip(ends - pool.token_counts, ends, strict=True):
+        for before, now in zip(mask[begin:end].T, after[begin:end].T, strict=True):
+            assert (np.diff(now[np.argsort(before)]) >= 0).all()
+
+
+def test_levels_are_shares_of_what_is_read() -> None:
+    """Unknown tokens count for nothing; where tokens are few many levels are one and the same."""
+    pool = pool_of("ACGTAC" * 8 + "NNNNNN" * 56, "ACGTAC" * 3)
+    mask = scores_of(pool, 1)
+    mask[pool.ids == UNK] = 0
+    found = levels(pool, mask)
+    assert found.shape == (2, 1, LEVELS + 1)
+    assert np.isinf(found[..., 0]).all()
+    first, second = np.split(mask[:, 0], [64])
+    assert found[0, 0, LEVELS] == np.sort(first[:8])[::-1][3]  # half of 8
+    assert found[1, 0, 1] == second.max()
+    assert found[1, 0, LEVELS] == np.sort(second)[::-1][1]
+    assert (np.diff(found[:, :, 1:], axis=2) <= 0).all()
+
+
+def test_moved_by_hand() -> None:
+    """Logits of .2, .5, .8 are -1.39, 0, 1.39: with the cut at .8 all are lower by that."""
+    mask = np.array([[0.2], [0.5], [0.8]], dtype=np.float32)
+    found = moved(mask, np.full_like(mask, 0.8), 0.5)
+    np.testing.assert_allclose(found[:, 0], [0.25 * 0.25 / (1 + 0.25 * 0.25), 0.2, 0.5], atol=1e-6)
+    assert found[2] == np.float32(0.5)
+
+
+@pytest.mark.parametrize("tau", [0.03, 0.5, 0.7, 0.97])
+def test_what_reaches_the_cut_reaches_the_threshold(tau: float) -> None:
+    rng = np.random.default_rng(1)
+    mask = np.concatenate([rng.uniform(0, 1, 2000), [0, 1, 1 - 1e-7, 1e-30]]).astype(np.float32)
+    for cut in [*mask[:50], np.float32(1e-30), np.nextafter(mask[3], np.float32(1))]:
+        found = moved(mask[:, None], np.full((len(mask), 1), cut, np.float32), tau)[:, 0]
+        np.testing.assert_array_equal(found >= np.float32(tau), mask >= cut)
+        assert ((found >= 0) & (found <= 1)).all()
+        assert found.dtype == np.float32
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model: Path) -> Model:
+    return load_model(tiny_model)
+
+
+def test_every_mask_that_is_moved_holds(model: Model) -> None:
+    """Against the classifier itself, by the path of `--check`: windows, several frames, records without tokens."""
+    rng = np.random.default_rng(2)
+    texts = ["".join(rng.choice(list("ACGT"), n)) for n in (700, 60, 380, 90, 1500)] * 6 + ["", "N" * 50]
+    records = [Record(f"r{i}", f"r{i}", text) for i, text in enumerate(texts)]
+    (pool,) = pooled(enumerate(records), model.classifier, 192, 3)
+    engine, slices = Engine(), model.classifier.ranks.slices
+    classes = predictions(classify_pool(pool, model.classifier.network, engine), slices)
+    mask = mask_pool(pool, model.explainer, engine, classes)
+    mask = np.concatenate([mask**power for power in (1, 2, 3)], axis=1)
+    after = smallest_pool(pool, model.classifier, engine, mask, model.operator, classes, TAU)
+    tokens = np.repeat(np.arange(len(records)), pool.token_counts)
+    changed = np.zeros((len(records), 3), dtype=bool)
+    np.logical_or.at(changed, tokens, after != mask)
+    assert changed.any()
+    assert not changed[:-2].all()
+    kept, left = (
+        predictions(part, slices)
+        for part in check_ranks(pool, model.classifier, engine, after >= np.float32(TAU), model.operator)
+    )
+    assert ((kept == classes) & (left != classes))[changed].all()
+
+
+def test_a_mask_for_all_ranks_has_to_hold_at_each(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a check that says of each rank that it holds from so many kept tokens on, the largest number counts."""
+    (pool,) = pooled(enumerate([Record("r", "r", "ACGTAC" * 64)]), model.classifier, 0)
+    needs, ranks = (5, 9, 3), model.classifier.ranks
+    classes = np.array([[1, 2, 3]])
+
+    def by_count(pool: Pool, classifier: object, engine: object, hard: NDArray[np.bool_], operator: str) -> tuple:
+        right, wrong = np.zeros((2, 1, ranks.slices[-1].stop), dtype=np.float32)
+        for columns, need, own in zip(ranks.slices, needs, classes[0], strict=True):
+            right[0, columns.start + (own if hard.sum() >= need else 0)] = 1
+        return right, wrong
+
+    monkeypatch.setattr(module, "check_ranks", by_count)
+    mask = scores_of(pool, 1)
+    after = smallest_pool(pool, model.classifier, Engine(), mask, "", classes, TAU)
+    assert kept_counts(pool, after >= TAU).tolist() == [[9]]

@@ -57,15 +57,38 @@ def others(report: Json) -> list[str]:
         rivals(found),
         "ERASER under an order for each rank, comprehensiveness (high is good) / sufficiency (low is good):",
         erased(found),
+        *least({name: {rank: of.get("smallest") for rank, of in ranks.items()} for name, ranks in by_order(report)}),
         *told(report),
     ]
 
 
+def by_order(report: Json) -> Iterator[tuple[str, Json]]:
+    """Of each method its figures by rank, under an order for each rank where it has one."""
+    for name, method in report["rivals"]["methods"].items():
+        yield name, (method["per_rank"] or method["shared"])["ranks"]
+
+
+def least(orders: Json) -> Iterator[str]:
+    """The smallest share that holds, of orders by name and rank; nothing of reports of before 0041."""
+    if not orders or not all(of for ranks in orders.values() for of in ranks.values()):
+        return
+    yield wrap(
+        "The smallest top share, up to half, that keeps the class of the whole and without which the rest loses it: "
+        "mean (95 % interval) with 1 where half does not hold; in brackets the share of the sequences that have one:"
+    )
+    rows = [
+        [
+            f"`{name}`",
+            *(f"{between(of['area']['mean'], of['area']['interval'])} ({of['holds']:.2f})" for of in ranks.values()),
+        ]
+        for name, ranks in orders.items()
+    ]
+    yield table(["order", *next(iter(orders.values()))], rows)
+
+
 def told(report: Json) -> list[str]:
     """What the order of tokens alone tells of the class, of a report that has it: theirs as well as ours."""
-    orders = {
-        name: (method["per_rank"] or method["shared"])["ranks"] for name, method in report["rivals"]["methods"].items()
-    }
+    orders = dict(by_order(report))
     if not all("probe" in of for of in orders[MASK].values()):  # reports of before 0028
         return []
     probes = {name: {rank: of["probe"] for rank, of in ranks.items()} for name, ranks in orders.items()}
@@ -108,6 +131,8 @@ def tables(report: Json, ranks: Json) -> Iterator[str]:
     yield shares(ranks)
     yield "ERASER (mean over top shares), comprehensiveness (high is good) / sufficiency (low is good):"
     yield eraser(ranks)
+    names = next(iter(ranks.values())).get("smallest", {})
+    yield from least({name: {rank: of["smallest"][name] for rank, of in ranks.items()} for name in names})
     if report["annotations"]:
         of = f"{report['annotations']['sequences']} sequences, kinds of at least {FEWEST} of them"
         yield f"Importance inside annotations over that outside, {of}:"

@@ -468,6 +468,17 @@ def test_other_methods_are_those_of_their_report(files: dict[str, Path], tmp_pat
     assert ["`ig`", *["0.450 (0.350-0.550)"] * 2] in cells(text, "`ig`")
     assert cells(text, "length alone") == [["length alone", "0.320", "0.320"]]
     assert cells(text, "most frequent class") == [["most frequent class", "0.310", "0.310"]]
+    assert "The smallest top share" not in text  # reports of before there was one
+    found = rivals()
+    for of in (of for method in found["rivals"]["methods"].values() for of in method.values() if isinstance(of, dict)):
+        for rank in of["ranks"].values():
+            rank["smallest"] = {"area": estimate(0.21), "holds": 0.98}
+    for rank in found["ranks"].values():
+        rank["smallest"] = {"seqmask": {"area": estimate(0.33), "holds": 0.875}}
+    path.write_text(json.dumps(found))
+    least = make(files, "--rivals", str(path))
+    assert ["`ig`", *["0.210 (0.110-0.310) (0.98)"] * 2] in cells(least, "`ig`")
+    assert "0.330" not in least  # theirs are not of that report
     assert text.count("### Split `test`") == 1
     assert "Order of the tokens of 30 sequences of split `test`, seed 1." in " ".join(text.split())
     assert "Sequences are read in 3 frames, each with tokens of its own" in " ".join(text.split())

@@ -478,7 +478,12 @@ def test_other_methods_are_those_of_their_report(files: dict[str, Path], tmp_pat
     path.write_text(json.dumps(found))
     least = make(files, "--rivals", str(path))
     assert ["`ig`", *["0.210 (0.110-0.310) (0.98)"] * 2] in cells(least, "`ig`")
-    assert "0.330" not in least  # theirs are not of that report
+    assert least.count("The smallest top share") == 1
+    files["report"].write_text(json.dumps({**found, "rivals": None}))
+    least = make(files, "--rivals", str(path))
+    assert least.count("The smallest top share") == 2
+    assert ["`seqmask`", *["0.330 (0.230-0.430) (0.88)"] * 2] in cells(least, "`seqmask`")
+    files["report"].write_text(json.dumps(report()))
     assert text.count("### Split `test`") == 1
     assert "Order of the tokens of 30 sequences of split `test`, seed 1." in " ".join(text.split())
     assert "Sequences are read in 3 frames, each with tokens of its own" in " ".join(text.split())

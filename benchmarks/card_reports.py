@@ -74,7 +74,7 @@ def least(orders: Json) -> Iterator[str]:
         return
     yield wrap(
         "The smallest top share, up to half, that keeps the class of the whole and without which the rest loses it: "
-        "mean (95 % interval) with 1 where half does not hold; in brackets the share of the sequences that have one:"
+        "mean (95 % interval) with 1 where none does; in brackets the share of the sequences that have one:"
     )
     rows = [
         [

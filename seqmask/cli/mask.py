@@ -115,7 +115,7 @@ def mask(
         bool,
         typer.Option(
             "--smallest",
-            help="Of each record and rank the smallest mask that holds, up to half of it; six checks and --check.",
+            help="Of each record and rank the smallest mask that holds, up to half of it; --check and up to 15 more.",
             rich_help_panel=MASKS,
         ),
     ] = False,

@@ -204,7 +204,7 @@ def _smallest(report: dict[str, Any]) -> Table:
     table = _table(title, "rank", *orders)
     for name, rank in report["ranks"].items():
         table.add_row(name, *(_least(rank["smallest"][order]) for order in orders))
-    table.caption = "mean; the whole sequence counts where half does not hold"
+    table.caption = "mean; the whole sequence counts where no share up to half holds"
     table.caption_justify = "left"
     return table
 

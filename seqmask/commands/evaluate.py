@@ -34,7 +34,7 @@ from seqmask.evaluation.rivals.names import Rival, parse
 from seqmask.evaluation.scoring import Scorer
 from seqmask.evaluation.study import Study
 from seqmask.inference.device import describe
-from seqmask.inference.smallest import CHECKS
+from seqmask.inference.smallest import SHARES
 from seqmask.labels.ranks import Ranks
 from seqmask.models.bundled import resolve
 from seqmask.models.checkpoint import ClassifierModel, Model, load_classifier, load_model
@@ -78,7 +78,7 @@ def evaluate(options: EvaluateOptions, say: Callable[[str], None], report: Repor
     held = [item.record for item in scorer.prepared]
     where = f"{describe(engine.device, engine.precision)}; model {directory.name}"
     say(f"{where}; {len(held)} of {len(records)} sequences")
-    passes = (3 if options.labels is None else 2) + options.smallest * CHECKS * model.explainer.tracks
+    passes = (3 if options.labels is None else 2) + options.smallest * len(SHARES) * model.explainer.tracks
     watch.part(f"masks of {len(held)} sequences", passes * scorer.windows)
     reference = reference_of(options.labels, labelled, scorer, ranks)
     for why in of_no_class(labelled, ranks, reference):

@@ -13,19 +13,19 @@ from seqmask.evaluation.controls import falling
 from seqmask.evaluation.resampling import Resampling, estimate
 from seqmask.evaluation.scoring import Scorer
 from seqmask.inference.explain import as_pool, check_pool, classify_pool, pools
-from seqmask.inference.smallest import CHECKS, Holds, search
+from seqmask.inference.smallest import SHARES, Holds, search
 from seqmask.sequences.pool import Pool
 
 
 def passes(ranks: int) -> int:
-    """How often `smallest_areas` reads every sequence; under a mask and its inverse counts once."""
-    return 1 + CHECKS * ranks
+    """How often `smallest_areas` reads every sequence at most; under a mask and its inverse counts once."""
+    return 1 + len(SHARES) * ranks
 
 
 def smallest_areas(
     scorer: Scorer, scores: Iterable[NDArray[np.float32]], ranks: Sequence[int], rng: Generator
 ) -> NDArray[np.float64]:
-    """The smallest share (n, ranks) of each held record's nucleotides that holds at a rank, NaN where half does not.
+    """The smallest of SHARES of each held record's nucleotides that holds at a rank (n, ranks), NaN where none does.
 
     It holds where the top tokens alone are classified as the record is, and what is left is not (`search`). scores: one
     (N,) array a record, higher = more important; of equal ones as of `falling`.
@@ -36,27 +36,28 @@ def smallest_areas(
         of_records = np.split(pool.spans, np.cumsum(pool.token_counts)[:-1])
         order = np.concatenate([_places(falling(next(rows), spans, rng)) for spans in of_records])[:, None]
         logits = classify_pool(pool, scorer.model.network, scorer.engine)
-        by_rank = [search(pool, order, _holding(scorer, pool, logits, rank))[1] for rank in ranks]
+        by_rank = [search(pool, order, _holding(scorer, logits, rank))[1] for rank in ranks]
         found.append(np.concatenate(by_rank, axis=1))
     return np.concatenate(found)
 
 
-def _holding(scorer: Scorer, pool: Pool, logits: NDArray[np.float32], rank: int) -> Holds:
-    """Whether masks (T, 1) of the pool's tokens hold at a rank (n, 1); logits (n, C): of whole records."""
+def _holding(scorer: Scorer, logits: NDArray[np.float32], rank: int) -> Holds:
+    """Whether masks of records hold at a rank; logits (n, C): of these records whole."""
     columns = scorer.model.ranks.slices[rank]
     own = logits[:, columns].argmax(axis=1)
 
-    def holds(hard: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        kept, left = check_pool(pool, scorer.model.network, scorer.engine, hard[:, 0], scorer.operator)
-        of_kept, of_left = kept[:, columns].argmax(axis=1), left[:, columns].argmax(axis=1)
-        return np.stack([(of_kept == own) & (of_left != own)], axis=1)
+    def holds(part: Pool, rows: NDArray[np.int64], kept: NDArray[np.bool_], track: int) -> NDArray[np.bool_]:
+        both = check_pool(part, scorer.model.network, scorer.engine, kept, scorer.operator)
+        of_kept, of_left = (of[:, columns].argmax(axis=1) for of in both)
+        found: NDArray[np.bool_] = (of_kept == own[rows]) & (of_left != own[rows])
+        return found
 
     return holds
 
 
 def smallest_report(areas: NDArray[np.float64], by: Resampling) -> dict[str, Any]:
-    """Of the shares (n,) of one rank: `area`, their mean with its interval, 1 for a record of which half does not hold;
-    `holds`, the share of the other records.
+    """Of the shares (n,) of one rank: `area`, their mean with its interval, 1 for a record of which none holds; `holds`,
+    the share of the other records.
     """
     known = ~np.isnan(areas)
     return {"area": estimate(np.where(known, areas, 1.0), by), "holds": float(known.mean())}

@@ -100,13 +100,13 @@ def check_pool(
 
 
 def check_ranks(
-    pool: Pool, classifier: ClassifierModel, engine: Engine, hard: NDArray[np.bool_], operator: str
+    pool: Pool, model: Model, engine: Engine, hard: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """`check_pool` of hard masks (T, tracks): with one a rank, the logits of each rank are those under its own mask."""
-    tracks = (np.ascontiguousarray(track) for track in hard.T)
-    found = [check_pool(pool, classifier.network, engine, track, operator) for track in tracks]
+    network = model.classifier.network
+    found = [check_pool(pool, network, engine, np.ascontiguousarray(track), model.operator) for track in hard.T]
     kept, inverse = found[0]
-    for columns, (own_kept, own_inverse) in zip(classifier.ranks.slices, found, strict=False):
+    for columns, (own_kept, own_inverse) in zip(model.classifier.ranks.slices, found, strict=False):
         kept[:, columns], inverse[:, columns] = own_kept[:, columns], own_inverse[:, columns]
     return kept, inverse
 
@@ -128,10 +128,13 @@ def smallest_pool(
     """
     slices = classifier.ranks.slices
 
-    def holds(hard: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        kept, inverse = check_ranks(pool, classifier, engine, hard, operator)
-        found = (predictions(kept, slices) == classes) & (predictions(inverse, slices) != classes)
-        return found if mask.shape[1] > 1 else np.stack([found.all(axis=1)], axis=1)
+    def holds(part: Pool, rows: NDArray[np.int64], kept: NDArray[np.bool_], track: int) -> NDArray[np.bool_]:
+        ranks = slice(None) if mask.shape[1] == 1 else slice(track, track + 1)
+        both = check_pool(part, classifier.network, engine, kept, operator)
+        of_kept, of_left = (predictions(logits, slices[ranks]) for logits in both)
+        own = classes[rows, ranks]
+        found: NDArray[np.bool_] = np.all((of_kept == own) & (of_left != own), axis=1)
+        return found
 
     return at_smallest(pool, mask, tau, holds)
 
@@ -221,7 +224,7 @@ def explain_pool(
         mask = smallest_pool(pool, model.classifier, engine, mask, model.operator, targets, tau)
     kept = inverse = None
     if check:
-        kept, inverse = check_ranks(pool, model.classifier, engine, mask >= np.float32(tau), model.operator)
+        kept, inverse = check_ranks(pool, model, engine, mask >= np.float32(tau))
         kept[nothing] = inverse[nothing] = np.nan
     targets[nothing] = -1
     order = pool.order()

@@ -11,13 +11,11 @@ from seqmask.sequences.pool import Pool
 from seqmask.sequences.spans import highest
 from seqmask.sequences.tokens import UNK
 
-STEPS = 5  # of the bisection
-CHECKS = STEPS + 1  # calls of `holds`
-LEVELS = 2**STEPS  # shares of the nucleotides that can be found; MOST is the largest
-MOST = 0.5  # a mask of more than half of the sequence explains nothing
+# Of the nucleotides, that are tried; a mask of more than half of the sequence explains nothing
+SHARES = (0.02, 0.04, 0.06, 0.08, 0.1, 0.125, 0.15, 0.175, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
 
-Holds = Callable[[NDArray[np.bool_]], NDArray[np.bool_]]
-"""Kept tokens (T, tracks) to whether the mask of each record and track holds (n, tracks)."""
+Holds = Callable[[Pool, NDArray[np.int64], NDArray[np.bool_], int], NDArray[np.bool_]]
+"""Some records of a pool, their numbers in it (m,), kept tokens (t,) and a track to whether these masks hold (m,)."""
 
 
 def at_smallest(pool: Pool, mask: NDArray[np.float32], tau: float, holds: Holds) -> NDArray[np.float32]:
@@ -25,7 +23,7 @@ def at_smallest(pool: Pool, mask: NDArray[np.float32], tau: float, holds: Holds)
     holds is kept.
 
     mask (T, tracks): of the pool's tokens, whose order in a record stays: its logits are shifted by one number. Where
-    half of the nucleotides do not hold nothing is moved.
+    none of SHARES holds nothing is moved.
     """
     cut, share = search(pool, mask, holds)
     counts = pool.token_counts
@@ -35,37 +33,36 @@ def at_smallest(pool: Pool, mask: NDArray[np.float32], tau: float, holds: Holds)
 
 def search(pool: Pool, scores: NDArray[np.float32], holds: Holds) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """The threshold (n, tracks) float32 at which a record's top tokens are its smallest mask that holds, and the share
-    (n, tracks) float64 of the nucleotides under them, to 1/64; infinity and NaN where half of them do not hold.
+    (n, tracks) float64 of the nucleotides under them, one of SHARES; infinity and NaN where none of them holds.
 
-    scores (T, tracks): of the pool's tokens, higher = kept first. A bisection, CHECKS calls of `holds`: what is
-    found holds, and the next smaller share does not; one that is smaller still may. After the sufficient input subsets
-    of Carter et al. 2019 (arXiv 1810.03805), which are found token by token, and of which what is left is not asked.
+    scores (T, tracks): of the pool's tokens, higher = kept first. Shares are tried from the smallest on, for more does
+    not always hold where less does; a record that is done is not read again. After the sufficient input subsets of
+    Carter et al. 2019 (arXiv 1810.03805), which are found token by token, and of which what is left is not asked.
     """
     thresholds = levels(pool, scores)
-    rows, tracks = np.arange(len(thresholds))[:, None], np.arange(scores.shape[1])
-
-    def met(level: NDArray[np.int64]) -> NDArray[np.bool_]:
-        return holds(scores >= np.repeat(thresholds[rows, tracks, level], pool.token_counts, axis=0))
-
-    low = np.zeros(thresholds.shape[:2], dtype=np.int64)
-    high = np.full_like(low, LEVELS)
-    at_all = met(high)
-    for _ in range(STEPS):
-        middle = (low + high) // 2
-        enough = met(middle)
-        low, high = np.where(enough, low, middle), np.where(enough, middle, high)
-    cut = np.where(at_all, thresholds[rows, tracks, high], np.float32(np.inf))
-    return cut, np.where(at_all, MOST * high / LEVELS, np.nan)
+    tracks = scores.shape[1]
+    cut = np.full((len(pool.records), tracks), np.inf, dtype=np.float32)
+    share = np.full((len(pool.records), tracks), np.nan)
+    for track in range(tracks):
+        rows = np.flatnonzero(pool.token_counts)
+        for level, wanted in enumerate(SHARES):
+            if not len(rows):
+                break
+            part, tokens = pool.subset(rows)
+            at = thresholds[rows, track, level]
+            met = holds(part, rows, scores[tokens, track] >= np.repeat(at, part.token_counts), track)
+            cut[rows[met], track], share[rows[met], track] = at[met], wanted
+            rows = rows[~met]
+    return cut, share
 
 
 def levels(pool: Pool, scores: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Thresholds (n, tracks, LEVELS + 1) at which tokens cover 0 to MOST of each record's nucleotides that are read.
+    """Thresholds (n, tracks, SHARES) at which tokens cover these shares of each record's nucleotides that are read.
 
-    scores (T, tracks). The first one keeps nothing: infinity, as are all of a record without tokens.
+    scores (T, tracks). Infinity for a record without tokens.
     """
     ends, counts = np.cumsum(pool.token_counts), pool.token_counts
-    found = np.full((len(counts), scores.shape[1], LEVELS + 1), np.inf, dtype=np.float32)
-    shares = MOST * np.arange(1, LEVELS + 1) / LEVELS
+    found = np.full((len(counts), scores.shape[1], len(SHARES)), np.inf, dtype=np.float32)
     read = pool.ids != UNK
     for row in np.flatnonzero(counts).tolist():
         tokens = slice(int(ends[row] - counts[row]), int(ends[row]))
@@ -73,7 +70,7 @@ def levels(pool: Pool, scores: NDArray[np.float32]) -> NDArray[np.float32]:
         for track, of_track in enumerate(found[row]):
             values = highest(scores[tokens, track][seen], spans, int(spans[:, 1].max()))
             values = np.sort(values[~np.isnan(values)])[::-1]
-            of_track[1:] = values[np.maximum(np.rint(shares * len(values)).astype(np.int64) - 1, 0)]
+            of_track[:] = values[np.maximum(np.rint(np.array(SHARES) * len(values)).astype(np.int64) - 1, 0)]
     return found
 
 

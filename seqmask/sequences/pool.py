@@ -49,6 +49,16 @@ class Pool:
         before = np.concatenate(([0], np.cumsum(read)))
         return np.diff(before[self.offsets])
 
+    def subset(self, rows: NDArray[np.int64]) -> tuple[Pool, NDArray[np.bool_]]:
+        """Some of the records, by their ascending numbers (m,) in the pool, and which tokens (T,) are theirs."""
+        chosen = np.zeros(len(self.records), dtype=np.bool_)
+        chosen[rows] = True
+        windows, tokens = np.repeat(chosen, self.windows), np.repeat(chosen, self.token_counts)
+        offsets = np.concatenate(([0], np.cumsum(np.diff(self.offsets)[windows])))
+        records = [self.records[row] for row in rows.tolist()]
+        of_rows = (self.index[rows], self.status[rows], self.windows[rows])
+        return Pool(records, *of_rows, offsets, self.ids[tokens], self.spans[tokens]), tokens
+
     def order(self) -> NDArray[np.int64] | None:
         """Tokens sorted by start within each record (T,), of equal starts the earlier window first; None = as it is."""
         if self.windows.max(initial=0) <= 1:

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from seqmask.inference import explain as module
 from seqmask.inference.engine import Engine
 from seqmask.inference.explain import (
-    check_ranks,
+    check_pool,
     classify_pool,
     mask_pool,
     pooled,
     predictions,
     smallest_pool,
 )
-from seqmask.inference.smallest import CHECKS, LEVELS, at_smallest, levels, moved, search
+from seqmask.inference.smallest import SHARES, at_smallest, levels, moved, search
 from seqmask.models.checkpoint import Model, load_model
 from seqmask.sequences.pool import Pool, make_pool
 from seqmask.sequences.records import Record
@@ -42,25 +42,26 @@ def scores_of(pool: Pool, tracks: int, seed: int = 0) -> NDArray[np.float32]:
     return np.random.default_rng(seed).uniform(0.01, 0.99, (len(pool.ids), tracks)).astype(np.float32)
 
 
-def test_each_record_and_track_keeps_as_few_tokens_as_it_needs() -> None:
-    """64 tokens a record, so that a share that can be found is one token; none, and records without tokens, between."""
-    pool = pool_of("ACGTAC" * 64, "ACG", "ACGTAC" * 64, "", "ACGTAC" * 64)
-    needs = np.array([[1, 7], [1, 1], [32, 33], [1, 1], [20, 64]])
-    mask, calls = scores_of(pool, 2), []
+def test_each_record_and_track_keeps_as_little_as_it_needs() -> None:
+    """100 tokens a record; none, and records without tokens, between. What is done is not asked again."""
+    pool = pool_of("ACGTAC" * 100, "ACG", "ACGTAC" * 100, "", "ACGTAC" * 100)
+    needs = np.array([[1, 7], [1, 1], [50, 51], [1, 1], [20, 100]])
+    mask, asked = scores_of(pool, 2), []
 
-    def holds(kept: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        calls.append(kept)
-        return (pool.token_counts[:, None] > 0) & (kept_counts(pool, kept) >= needs)
+    def holds(part: Pool, rows: NDArray[np.int64], kept: NDArray[np.bool_], track: int) -> NDArray[np.bool_]:
+        assert [record.name for record in part.records] == [f"r{row}" for row in rows]
+        asked.append((track, len(rows)))
+        return kept_counts(part, kept[:, None])[:, 0] >= needs[rows, track]
 
     cut, share = search(pool, mask, holds)
-    assert len(calls) == CHECKS
-    found = [[1, 7], [np.nan] * 2, [32, np.nan], [np.nan] * 2, [20, np.nan]]
-    np.testing.assert_array_equal(share, np.array(found) / 64)
+    found = [[0.02, 0.08], [np.nan] * 2, [0.5, np.nan], [np.nan] * 2, [0.2, np.nan]]
+    np.testing.assert_array_equal(share, found)
     assert np.isinf(cut[np.isnan(share)]).all()
+    assert asked == [(0, 3), *[(0, 2)] * 8, *[(0, 1)] * 6, *[(1, 3)] * 4, *[(1, 2)] * 11]
     after = at_smallest(pool, mask, TAU, holds)
     kept = kept_counts(pool, after >= np.float32(TAU))
-    assert kept[[0, 2, 4], 0].tolist() == [1, 32, 20]
-    assert kept[0, 1] == 7
+    assert kept[[0, 2, 4], 0].tolist() == [2, 50, 20]
+    assert kept[0, 1] == 8
     for row in (2, 4):  # half does not hold: nothing is moved
         tokens = np.repeat(np.arange(5), pool.token_counts) == row
         np.testing.assert_array_equal(after[tokens, 1], mask[tokens, 1])
@@ -70,19 +71,42 @@ def test_each_record_and_track_keeps_as_few_tokens_as_it_needs() -> None:
             assert (np.diff(now[np.argsort(before)]) >= 0).all()
 
 
+def test_less_may_hold_where_more_does_not() -> None:
+    """The first share that holds is taken, whatever larger ones do."""
+    pool = pool_of("ACGTAC" * 100)
+    mask = scores_of(pool, 1)
+
+    def holds(part: Pool, rows: NDArray[np.int64], kept: NDArray[np.bool_], track: int) -> NDArray[np.bool_]:
+        return np.array([kept.sum() == 15])
+
+    assert search(pool, mask, holds)[1] == 0.15
+
+
 def test_levels_are_shares_of_what_is_read() -> None:
     """Unknown tokens count for nothing; where tokens are few many levels are one and the same."""
     pool = pool_of("ACGTAC" * 8 + "NNNNNN" * 56, "ACGTAC" * 3)
     mask = scores_of(pool, 1)
     mask[pool.ids == UNK] = 0
     found = levels(pool, mask)
-    assert found.shape == (2, 1, LEVELS + 1)
-    assert np.isinf(found[..., 0]).all()
+    assert found.shape == (2, 1, len(SHARES))
     first, second = np.split(mask[:, 0], [64])
-    assert found[0, 0, LEVELS] == np.sort(first[:8])[::-1][3]  # half of 8
-    assert found[1, 0, 1] == second.max()
-    assert found[1, 0, LEVELS] == np.sort(second)[::-1][1]
-    assert (np.diff(found[:, :, 1:], axis=2) <= 0).all()
+    assert found[0, 0, -1] == np.sort(first[:8])[::-1][3]  # half of 8
+    assert found[1, 0, 0] == second.max()
+    assert found[1, 0, -1] == np.sort(second)[::-1][1]
+    assert (np.diff(found, axis=2) <= 0).all()
+
+
+def test_a_subset_of_a_pool_is_the_pool_of_these_records() -> None:
+    texts = ("ACGTAC" * 100, "ACG", "ACGTNN" * 400, "", "GATTACA" * 9)
+    pool = pool_of(*texts)
+    for rows in ([0, 2, 4], [1, 3], [2], [0, 1, 2, 3, 4]):
+        part, tokens = pool.subset(np.array(rows))
+        alone = pool_of(*(texts[row] for row in rows))
+        for name in ("status", "windows", "offsets", "ids", "spans"):
+            np.testing.assert_array_equal(getattr(part, name), getattr(alone, name))
+        assert part.index.tolist() == rows
+        assert [record.sequence for record in part.records] == [texts[row] for row in rows]
+        np.testing.assert_array_equal(pool.ids[tokens], part.ids)
 
 
 def test_moved_by_hand() -> None:
@@ -115,8 +139,8 @@ def test_every_mask_that_is_moved_holds(model: Model) -> None:
     texts = ["".join(rng.choice(list("ACGT"), n)) for n in (700, 60, 380, 90, 1500)] * 6 + ["", "N" * 50]
     records = [Record(f"r{i}", f"r{i}", text) for i, text in enumerate(texts)]
     (pool,) = pooled(enumerate(records), model.classifier, 192, 3)
-    engine, slices = Engine(), model.classifier.ranks.slices
-    classes = predictions(classify_pool(pool, model.classifier.network, engine), slices)
+    engine, network, slices = Engine(), model.classifier.network, model.classifier.ranks.slices
+    classes = predictions(classify_pool(pool, network, engine), slices)
     mask = mask_pool(pool, model.explainer, engine, classes)
     mask = np.concatenate([mask**power for power in (1, 2, 3)], axis=1)
     after = smallest_pool(pool, model.classifier, engine, mask, model.operator, classes, TAU)
@@ -125,26 +149,28 @@ def test_every_mask_that_is_moved_holds(model: Model) -> None:
     np.logical_or.at(changed, tokens, after != mask)
     assert changed.any()
     assert not changed[:-2].all()
-    kept, left = (
-        predictions(part, slices)
-        for part in check_ranks(pool, model.classifier, engine, after >= np.float32(TAU), model.operator)
-    )
-    assert ((kept == classes) & (left != classes))[changed].all()
+    for rank, columns in enumerate(slices):
+        both = check_pool(pool, network, engine, after[:, rank] >= np.float32(TAU), model.operator)
+        kept, left = (logits[:, columns].argmax(axis=1) for logits in both)
+        own = classes[:, rank]
+        assert ((kept == own) & (left != own))[changed[:, rank]].all()
 
 
 def test_a_mask_for_all_ranks_has_to_hold_at_each(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a check that says of each rank that it holds from so many kept tokens on, the largest number counts."""
-    (pool,) = pooled(enumerate([Record("r", "r", "ACGTAC" * 64)]), model.classifier, 0)
+    (pool,) = pooled(enumerate([Record("r", "r", "ACGTAC" * 50)]), model.classifier, 0)
     needs, ranks = (5, 9, 3), model.classifier.ranks
     classes = np.array([[1, 2, 3]])
 
-    def by_count(pool: Pool, classifier: object, engine: object, hard: NDArray[np.bool_], operator: str) -> tuple:
+    def by_count(
+        pool: Pool, classifier: object, engine: object, kept: NDArray[np.bool_], operator: str
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         right, wrong = np.zeros((2, 1, ranks.slices[-1].stop), dtype=np.float32)
         for columns, need, own in zip(ranks.slices, needs, classes[0], strict=True):
-            right[0, columns.start + (own if hard.sum() >= need else 0)] = 1
+            right[0, columns.start + (own if kept.sum() >= need else 0)] = 1
         return right, wrong
 
-    monkeypatch.setattr(module, "check_ranks", by_count)
+    monkeypatch.setattr(module, "check_pool", by_count)
     mask = scores_of(pool, 1)
     after = smallest_pool(pool, model.classifier, Engine(), mask, "", classes, TAU)
-    assert kept_counts(pool, after >= TAU).tolist() == [[9]]
+    assert kept_counts(pool, after >= TAU).tolist() == [[9]]  # .175 of 50 are 8.75

@@ -56,8 +56,8 @@ def _holding(scorer: Scorer, logits: NDArray[np.float32], rank: int) -> Holds:
 
 
 def smallest_report(areas: NDArray[np.float64], by: Resampling) -> dict[str, Any]:
-    """Of the shares (n,) of one rank: `area`, their mean with its interval, 1 for a record of which none holds; `holds`,
-    the share of the other records.
+    """Of the shares (n,) of one rank: `area`, their mean with its interval, 1 where none holds; `holds`, for how many
+    of the records, from 0 to 1, one does.
     """
     known = ~np.isnan(areas)
     return {"area": estimate(np.where(known, areas, 1.0), by), "holds": float(known.mean())}

@@ -58,7 +58,8 @@ def check_targets(
         _check_target(path, force)
         key = _identity(path)
         if key in seen and key != os.devnull:
-            raise UsageError(f"two outputs cannot share one target: {seen[key]} and {path}")
+            which = "stdout (-)" if is_stdout(path) else " and ".join(dict.fromkeys((seen[key], path)))
+            raise UsageError(f"two outputs cannot share one target: {which}")
         seen[key] = path
     for path in (str(path) for path in seekable if path is not None):
         if is_straight(path):

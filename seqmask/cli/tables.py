@@ -102,8 +102,16 @@ def _estimate(of: dict[str, Any], form: str = ".3f") -> str:
 
 def _headline(report: dict[str, Any]) -> Table:
     """Hard masks: what is kept, what is left without them, and what a mask of the same size would keep."""
+    chosen = "; each the smallest that holds: chosen by that, as controls are not" if report["smallest"] else ""
     table = _table(
-        "hard masks, accuracy (95 % interval)", "rank", "full", "masked", "inverse", "majority", "best control", "gap"
+        f"hard masks, accuracy (95 % interval){chosen}",
+        "rank",
+        "full",
+        "masked",
+        "inverse",
+        "majority",
+        "best control",
+        "gap",
     )
     for name, rank in _scored(report):
         row, best = rank["rows"]["seqmask"], rank["best_control"]

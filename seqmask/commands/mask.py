@@ -155,7 +155,7 @@ def mask(options: MaskOptions, say: Callable[[str], None], report: Callable[[Tal
     if options.smallest:
         facts["smallest"] = True
     run = decisive(facts, options, frames)
-    shard = plan(*part, reads, model.classifier, options.overlap, frames, run) if part else None
+    shard = plan(*part, reads, model.classifier, options.overlap, frames, options.smallest, run) if part else None
     if shard is not None:
         say(f"shard {shard.name}: records {shard.start} to {shard.stop} of {shard.total}")
         facts["shard"] = shard.to_json()
@@ -188,7 +188,7 @@ def mask(options: MaskOptions, say: Callable[[str], None], report: Callable[[Tal
         numbered = portion(meter.counted(read(reads, meter.opened)), shard, outputs.resumed)
         tally.share = share_of(meter, shard, outputs.resumed.records)
         stages = Stages(
-            pooled(numbered, model.classifier, options.overlap, frames),
+            pooled(numbered, model.classifier, options.overlap, frames, options.smallest),
             lambda pool: explain_pool(pool, model, engine, options.check, tau, named, options.smallest),
             abreast=2 if engine.device.type == "cuda" else 1,
         )

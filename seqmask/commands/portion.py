@@ -36,13 +36,14 @@ def plan(
     model: ClassifierModel,
     overlap: int,
     frames: int,
+    smallest: bool,
     run: Mapping[str, Any],
 ) -> Shard:
     """Shard `number` of `of` of the input, which is read once to count its pools: a shard is some of them, one after
     the other. run: what else the results depend on.
     """
     digest, edges = "", [0]
-    for _, group in grouped(enumerate(read(reads)), model, overlap, frames):
+    for _, group in grouped(enumerate(read(reads)), model, overlap, frames, smallest):
         edges.append(edges[-1] + len(group))
         for record in group:
             digest = chained(digest, record)

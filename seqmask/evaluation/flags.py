@@ -34,6 +34,9 @@ def _of_rank(rank: dict[str, Any], shape: dict[str, Any]) -> Iterator[str]:
         yield "masked accuracy is above full accuracy: the mask may carry the label"
     if mask["inverse"]["accuracy"] >= rows["random"]["inverse"]["accuracy"]:
         yield "without the mask's tokens as much is left as without random ones: not necessary"
+    least = rank["smallest"]
+    if least["seqmask"]["area"]["mean"] >= least["random"]["area"]["mean"]:
+        yield "in a random order no more of the sequence is needed until a mask holds"
     yield from _leakage(rank)
     other = rank["gaps"].get("other_sequence")
     if other is not None and other["interval"][0] <= 0 and shape["position"] > POSITION:

@@ -12,47 +12,33 @@ from numpy.typing import NDArray
 from seqmask.evaluation.controls import falling
 from seqmask.evaluation.resampling import Resampling, estimate
 from seqmask.evaluation.scoring import Scorer
-from seqmask.inference.explain import as_pool, check_pool, classify_pool, pools
-from seqmask.inference.smallest import SHARES, Holds, search
-from seqmask.sequences.pool import Pool
+from seqmask.inference.explain import as_pool, classify_pool, holding, pools, predictions
+from seqmask.inference.smallest import SHARES, search
+from seqmask.sequences.tokens import UNK
 
-
-def passes(ranks: int) -> int:
-    """How often `smallest_areas` reads every sequence at most; under a mask and its inverse counts once."""
-    return 1 + len(SHARES) * ranks
+PASSES = 1 + len(SHARES)  # that `smallest_areas` reads every sequence at most; a mask and its inverse count as one
 
 
 def smallest_areas(
     scorer: Scorer, scores: Iterable[NDArray[np.float32]], ranks: Sequence[int], rng: Generator
 ) -> NDArray[np.float64]:
-    """The smallest of SHARES of each held record's nucleotides that holds at a rank (n, ranks), NaN where none does.
+    """The smallest share of each held record's nucleotides that holds at a rank (n, ranks), NaN where none does.
 
     It holds where the top tokens alone are classified as the record is, and what is left is not (`search`). scores: one
     (N,) array a record, higher = more important; of equal ones as of `falling`.
     """
     rows, found = iter(scores), []
+    slices = [scorer.model.ranks.slices[rank] for rank in ranks]
     for prepared in pools(scorer.prepared):
         pool = as_pool(prepared)
-        of_records = np.split(pool.spans, np.cumsum(pool.token_counts)[:-1])
-        order = np.concatenate([_places(falling(next(rows), spans, rng)) for spans in of_records])[:, None]
-        logits = classify_pool(pool, scorer.model.network, scorer.engine)
-        by_rank = [search(pool, order, _holding(scorer, logits, rank))[1] for rank in ranks]
-        found.append(np.concatenate(by_rank, axis=1))
+        own = predictions(classify_pool(pool, scorer.model.network, scorer.engine), slices)
+        holds = holding(scorer.model, scorer.engine, scorer.operator, own, slices)
+        ends = np.cumsum(pool.token_counts)[:-1]
+        tokens = zip(np.split(pool.spans, ends), np.split(pool.ids != UNK, ends), strict=True)
+        # What is not read comes last, and is never kept
+        order = [_places(falling(np.where(read, next(rows), -np.inf), spans, rng)) for spans, read in tokens]
+        found.append(search(pool, np.concatenate(order), holds, len(ranks))[1])
     return np.concatenate(found)
-
-
-def _holding(scorer: Scorer, logits: NDArray[np.float32], rank: int) -> Holds:
-    """Whether masks of records hold at a rank; logits (n, C): of these records whole."""
-    columns = scorer.model.ranks.slices[rank]
-    own = logits[:, columns].argmax(axis=1)
-
-    def holds(part: Pool, rows: NDArray[np.int64], kept: NDArray[np.bool_], track: int) -> NDArray[np.bool_]:
-        both = check_pool(part, scorer.model.network, scorer.engine, kept, scorer.operator)
-        of_kept, of_left = (of[:, columns].argmax(axis=1) for of in both)
-        found: NDArray[np.bool_] = (of_kept == own[rows]) & (of_left != own[rows])
-        return found
-
-    return holds
 
 
 def smallest_report(areas: NDArray[np.float64], by: Resampling) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from seqmask.evaluation.probe import probe
 from seqmask.evaluation.resampling import Resampling
 from seqmask.evaluation.scoring import Scorer, TokenMasks, on_tokens
 from seqmask.evaluation.shape import mask_shape
-from seqmask.evaluation.smallest import passes, smallest_areas, smallest_report
+from seqmask.evaluation.smallest import PASSES, smallest_areas, smallest_report
 from seqmask.labels.ranks import Ranks
 from seqmask.models.explainer import Explainer
 from seqmask.progress import Watch
@@ -74,7 +74,7 @@ class Study:
         self.watch.part(
             f"consistency of the masks of {len(few)} sequences", each * self.scorer.subset(few.tolist()).windows
         )
-        plain = replace(self.scorer, smallest=None)  # shifts of a whole record's mask change no correlation
+        plain = replace(self.scorer, smallest=None)  # of the masks themselves, wherever they are cut
         stable = consistency(
             [self.scorer.prepared[i].record for i in few], plain, self.explainer, self.other, self.by.of(few)
         )
@@ -136,7 +136,7 @@ class Track:
         self.curves = self._in_order(sampled, few, orders.CURVE_FRACTIONS)
         rng = np.random.default_rng([study.by.seed, 103])
         self.removals = removals(sampled, [held.soft[i] for i in few], rng)
-        study.watch.part(f"smallest masks{name} of {len(few)} sequences", 2 * passes(len(ranks)) * sampled.windows)
+        study.watch.part(f"smallest masks{name} of {len(few)} sequences", 2 * PASSES * sampled.windows)
         self.smallest = self._smallest(sampled, few, ranks)
         self.verdicts = self._judged(hard)
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqmask.inference.engine import Engine, Items
-from seqmask.inference.smallest import at_smallest
+from seqmask.inference.smallest import Holds, at_smallest
 from seqmask.inference.steps import Check, Classify, Explain
 from seqmask.models.checkpoint import ClassifierModel, Model
 from seqmask.models.classifier import Classifier
@@ -22,6 +22,7 @@ from seqmask.sequences.tokens import UNK
 from seqmask.sequences.windows import Window, count_windows, frame_offsets, split
 
 POOL_WINDOWS = 4096
+LESS = 8  # pools are so much smaller where masks are searched, which takes many times as long
 FIRST_WINDOWS = 256  # of the first pool: who looks at the first results need not wait for thousands
 
 Masks = Sequence[Sequence[NDArray[np.float32]]]
@@ -29,22 +30,30 @@ Masks = Sequence[Sequence[NDArray[np.float32]]]
 
 
 def pooled(
-    numbered: Iterable[tuple[int, Record]], classifier: ClassifierModel, overlap: int, frames: int = 1
+    numbered: Iterable[tuple[int, Record]],
+    classifier: ClassifierModel,
+    overlap: int,
+    frames: int = 1,
+    smallest: bool = False,
 ) -> Iterator[Pool]:
     """Whole records of about POOL_WINDOWS windows together, as windows: what is in memory at once.
 
     numbered: records, each with its ordinal in the input. Windows are cut in each of `frames` k-mer frames; neighbours
-    share at least `overlap` nt.
+    share at least `overlap` nt. smallest: whether `explain_pool` is to look for the smallest masks.
     """
     tokenizer, limit = classifier.tokenizer, classifier.network.max_tokens
-    for index, records in grouped(numbered, classifier, overlap, frames):
+    for index, records in grouped(numbered, classifier, overlap, frames, smallest):
         yield make_pool(records, index, tokenizer, limit, overlap, frames)
 
 
 def grouped(
-    numbered: Iterable[tuple[int, Record]], classifier: ClassifierModel, overlap: int, frames: int = 1
+    numbered: Iterable[tuple[int, Record]],
+    classifier: ClassifierModel,
+    overlap: int,
+    frames: int = 1,
+    smallest: bool = False,
 ) -> Iterator[tuple[list[int], list[Record]]]:
-    """Ordinals and records of each pool.
+    """Ordinals and records of each pool, as of `pooled`.
 
     What is computed together decides the last bits of a result: shards end where a pool does, and so does what a
     stopped run has done. The pool of record 0 is a small one.
@@ -52,6 +61,7 @@ def grouped(
     tokenizer, limit = classifier.tokenizer, classifier.network.max_tokens
     shifts = frame_offsets(tokenizer.stride, frames)
     usual = range(tokenizer.shortest + shifts[-1], tokenizer.max_length(limit) + 1)  # lengths of one window a frame
+    most = POOL_WINDOWS // LESS if smallest else POOL_WINDOWS
     index: list[int] = []
     records: list[Record] = []
     count = 0
@@ -61,7 +71,7 @@ def grouped(
         length = len(record.sequence)
         few = len(shifts) if length in usual else count_windows(length, tokenizer, limit, overlap, frames)
         count += few or 1
-        if count >= (POOL_WINDOWS if index[0] else min(FIRST_WINDOWS, POOL_WINDOWS)):
+        if count >= (most if index[0] else min(FIRST_WINDOWS, most)):
             yield index, records
             index, records, count = [], [], 0
     if records:
@@ -126,17 +136,29 @@ def smallest_pool(
     It holds where its nucleotides alone are of the classes (n, R), and all others are not: a mask for all ranks at
     every one of them.
     """
-    slices = classifier.ranks.slices
-
-    def holds(part: Pool, rows: NDArray[np.int64], kept: NDArray[np.bool_], track: int) -> NDArray[np.bool_]:
+    slices, found = classifier.ranks.slices, []
+    for track, of_track in enumerate(mask.T):
         ranks = slice(None) if mask.shape[1] == 1 else slice(track, track + 1)
-        both = check_pool(part, classifier.network, engine, kept, operator)
-        of_kept, of_left = (predictions(logits, slices[ranks]) for logits in both)
-        own = classes[rows, ranks]
-        found: NDArray[np.bool_] = np.all((of_kept == own) & (of_left != own), axis=1)
-        return found
+        each = holding(classifier, engine, operator, classes[:, ranks], slices[ranks])
+        found.append(at_smallest(pool, np.ascontiguousarray(of_track), tau, each))
+    return np.stack(found, axis=1)
 
-    return at_smallest(pool, mask, tau, holds)
+
+def holding(
+    classifier: ClassifierModel, engine: Engine, operator: str, classes: NDArray[np.int64], slices: Sequence[slice]
+) -> Holds:
+    """Whether masks hold at some ranks (m, ranks): what is kept is of the classes (n, ranks), what is left is not.
+
+    slices: the columns of these ranks.
+    """
+
+    def holds(part: Pool, rows: NDArray[np.int64], kept: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        both = check_pool(part, classifier.network, engine, kept, operator)
+        of_kept, of_left = (predictions(logits, slices) for logits in both)
+        met: NDArray[np.bool_] = (of_kept == classes[rows]) & (of_left != classes[rows])
+        return met
+
+    return holds
 
 
 def mean_over_windows(pool: Pool, logits: NDArray[np.float32] | None, width: int) -> NDArray[np.float32]:
@@ -196,7 +218,7 @@ def explain(
     frames: k-mer frames to read and average, 0 = the model's own number. tau: threshold of the hard mask that `check`
     tests, None = the model's. named, smallest: as for `explain_pool`.
     """
-    for pool in pooled(enumerate(records), model.classifier, overlap, frames or model.frames):
+    for pool in pooled(enumerate(records), model.classifier, overlap, frames or model.frames, smallest):
         yield from explain_pool(pool, model, engine, check, model.threshold if tau is None else tau, named, smallest)
 
 

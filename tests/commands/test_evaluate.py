@@ -469,24 +469,41 @@ def test_json_to_stdout_is_json_alone(
     assert json.loads(done.out)["tool"] == "seqmask"
 
 
-@pytest.mark.parametrize("frames", [1, 3])
-@pytest.mark.parametrize("which", ["--check", "--smallest"])
-def test_the_same_path_as_mask(run: Run, few: Path, tiny_model: Path, tmp_path: Path, which: str, frames: int) -> None:
-    """The accuracy of the hard masks is that of `mask --check`, and so is the area; of the smallest that hold, too."""
-    path, table = tmp_path / "x.json", tmp_path / "x.tsv"
+def as_masked(run: Run, reads: Path, model: object, tmp_path: Path, which: str, frames: int) -> list[float]:
+    """Areas of `mask --check` or `--smallest`, the finest rank's; `evaluate` finds these and the same predictions."""
+    path, table = tmp_path / f"x{which}.json", tmp_path / f"x{which}.tsv"
     smallest = [which] * (which == "--smallest")
-    run("evaluate", few, "-m", tiny_model, "--json", path, "--frames", frames, *smallest)
-    run("mask", few, "-m", tiny_model, "--tsv", table, which, "--frames", frames)
+    run("evaluate", reads, "-m", model, "--json", path, "--frames", frames, "--sample", 1, *smallest)
+    run("mask", reads, "-m", model, "--tsv", table, which, "--frames", frames)
     report = json.loads(path.read_text())
     assert report["smallest"] is bool(smallest)
     header, *lines = (line.split("\t") for line in table.read_text().splitlines())
     column = {name: [line[i] for line in lines] for i, name in enumerate(header)}
-    assert report["mask"]["area"]["mean"] == pytest.approx(np.mean([*map(float, column["kept_fraction"])]), abs=1e-4)
+    areas = [*map(float, column["kept_fraction"])]
+    shape = report.get("mask") or report["ranks"][RANKS[-1]]["mask"]
+    assert shape["area"]["mean"] == pytest.approx(np.mean(areas), abs=1e-4)
     for rank in RANKS:
         row = report["ranks"][rank]["rows"]["seqmask"]
-        for which in ("masked", "inverse"):
-            same = np.mean([a == b for a, b in zip(column[rank], column[f"{rank}_{which}"], strict=True)])
-            assert row[which]["agreement"] == pytest.approx(same)
+        for side in ("masked", "inverse"):
+            same = np.mean([a == b for a, b in zip(column[rank], column[f"{rank}_{side}"], strict=True)])
+            assert row[side]["agreement"] == pytest.approx(same)
+    return areas
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_the_same_path_as_mask(run: Run, few: Path, tiny_model: Path, tmp_path: Path, frames: int) -> None:
+    """The accuracy of the hard masks is that of `mask --check`, and so is the area."""
+    as_masked(run, few, tiny_model, tmp_path, "--check", frames)
+
+
+def test_the_smallest_masks_are_those_of_mask(run: Run, few: Path, tmp_path: Path) -> None:
+    """By a model whose masks can hold: these are smaller."""
+    (tmp_path / "some.fasta").write_text(">".join(few.read_text().split(">")[:4]))
+    usual, least = (
+        as_masked(run, tmp_path / "some.fasta", "genomes", tmp_path, which, 1) for which in ("--check", "--smallest")
+    )
+    assert len(usual) == len(least) == 3
+    assert np.mean(least) < 0.8 * np.mean(usual)
 
 
 def test_a_mask_for_each_rank(run: Run, few: Path, tiny_model: Path, tmp_path: Path) -> None:

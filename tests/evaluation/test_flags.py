@@ -33,6 +33,7 @@ def example() -> dict[str, Any]:
         "best_control": {"name": "gc", "accuracy": 0.65, **gap(0.25)},
         "gaps": {"gc": gap(0.25), "other_sequence": gap(0.3)},
         "above_full": gap(-0.03),
+        "smallest": {"seqmask": {"area": {"mean": 0.2}}, "random": {"area": {"mean": 0.9}}},
         "probe": {"accuracy": 0.5, "majority_rate": 0.48, "length_accuracy": 0.49, "excess": gap(0.02)},
         "judge": {"gap": gap(0.03), "excess": gap(0.01)},
     }
@@ -49,6 +50,9 @@ FLAGS: dict[str, Callable[[dict[str, Any]], Any]] = {
     ),
     "masked accuracy is above full accuracy": lambda rank: rank.update(above_full=gap(0.03)),
     ".* not necessary": lambda rank: rank["rows"]["seqmask"].update(inverse=score(0.8)),
+    "in a random order no more of the sequence is needed": lambda rank: rank["smallest"]["seqmask"].update(
+        area={"mean": 0.9}
+    ),
     r"the class can be told from the mask alone, .*\(probe 0.700, without the mask 0.490\)": lambda rank: rank[
         "probe"
     ].update(accuracy=0.7, excess=gap(0.22)),

@@ -33,67 +33,71 @@ def pool_of(*sequences: str) -> Pool:
 
 
 def kept_counts(pool: Pool, kept: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Kept tokens of each record and track."""
+    """Kept tokens of each record."""
     of_record = np.repeat(np.arange(len(pool.records)), pool.token_counts)
-    return np.stack([np.bincount(of_record, track, len(pool.records)) for track in kept.T], axis=1).astype(np.int64)
+    return np.bincount(of_record, kept, len(pool.records)).astype(np.int64)
 
 
-def scores_of(pool: Pool, tracks: int, seed: int = 0) -> NDArray[np.float32]:
-    return np.random.default_rng(seed).uniform(0.01, 0.99, (len(pool.ids), tracks)).astype(np.float32)
+def scores_of(pool: Pool) -> NDArray[np.float32]:
+    return np.random.default_rng(0).uniform(0.01, 0.99, len(pool.ids)).astype(np.float32)
 
 
-def test_each_record_and_track_keeps_as_little_as_it_needs() -> None:
-    """100 tokens a record; none, and records without tokens, between. What is done is not asked again."""
+def test_each_record_keeps_as_little_as_it_needs() -> None:
+    """100 tokens a record, two ranks; records without tokens between. What is done is not asked again."""
     pool = pool_of("ACGTAC" * 100, "ACG", "ACGTAC" * 100, "", "ACGTAC" * 100)
     needs = np.array([[1, 7], [1, 1], [50, 51], [1, 1], [20, 100]])
-    mask, asked = scores_of(pool, 2), []
+    mask, asked = scores_of(pool), []
 
-    def holds(part: Pool, rows: NDArray[np.int64], kept: NDArray[np.bool_], track: int) -> NDArray[np.bool_]:
+    def holds(part: Pool, rows: NDArray[np.int64], kept: NDArray[np.bool_]) -> NDArray[np.bool_]:
         assert [record.name for record in part.records] == [f"r{row}" for row in rows]
-        asked.append((track, len(rows)))
-        return kept_counts(part, kept[:, None])[:, 0] >= needs[rows, track]
+        asked.append(len(rows))
+        return kept_counts(part, kept)[:, None] >= needs[rows]
 
-    cut, share = search(pool, mask, holds)
+    cut, share = search(pool, mask, holds, 2)
     found = [[0.02, 0.08], [np.nan] * 2, [0.5, np.nan], [np.nan] * 2, [0.2, np.nan]]
-    np.testing.assert_array_equal(share, found)
+    np.testing.assert_allclose(share, found)
     assert np.isinf(cut[np.isnan(share)]).all()
-    assert asked == [(0, 3), *[(0, 2)] * 8, *[(0, 1)] * 6, *[(1, 3)] * 4, *[(1, 2)] * 11]
-    after = at_smallest(pool, mask, TAU, holds)
-    kept = kept_counts(pool, after >= np.float32(TAU))
-    assert kept[[0, 2, 4], 0].tolist() == [2, 50, 20]
-    assert kept[0, 1] == 8
-    for row in (2, 4):  # half does not hold: nothing is moved
-        tokens = np.repeat(np.arange(5), pool.token_counts) == row
-        np.testing.assert_array_equal(after[tokens, 1], mask[tokens, 1])
-    ends = np.cumsum(pool.token_counts)
-    for begin, end in zip(ends - pool.token_counts, ends, strict=True):
-        for before, now in zip(mask[begin:end].T, after[begin:end].T, strict=True):
-            assert (np.diff(now[np.argsort(before)]) >= 0).all()
+    assert asked == [3] * 4 + [2] * 11
+
+    def first(part: Pool, rows: NDArray[np.int64], kept: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        return holds(part, rows, kept)[:, :1]
+
+    after = at_smallest(pool, mask, TAU, first)
+    assert kept_counts(pool, after >= np.float32(TAU)).tolist() == [2, 0, 50, 0, 20]
+    both = at_smallest(pool, mask, TAU, holds)  # at both ranks: half does not do for two of the records
+    assert kept_counts(pool, both >= np.float32(TAU))[0] == 8
+    np.testing.assert_array_equal(both[100:], mask[100:])
+    for before, now in zip(mask.reshape(3, 100), after.reshape(3, 100), strict=True):
+        assert (np.diff(now[np.argsort(before)]) >= 0).all()
 
 
 def test_less_may_hold_where_more_does_not() -> None:
     """The first share that holds is taken, whatever larger ones do."""
     pool = pool_of("ACGTAC" * 100)
-    mask = scores_of(pool, 1)
+    mask = scores_of(pool)
 
-    def holds(part: Pool, rows: NDArray[np.int64], kept: NDArray[np.bool_], track: int) -> NDArray[np.bool_]:
-        return np.array([kept.sum() == 15])
+    def holds(part: Pool, rows: NDArray[np.int64], kept: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        return np.array([[kept.sum() == 15]])
 
-    assert search(pool, mask, holds)[1] == 0.15
+    assert search(pool, mask, holds, 1)[1] == pytest.approx(0.15)
 
 
 def test_levels_are_shares_of_what_is_read() -> None:
-    """Unknown tokens count for nothing; where tokens are few many levels are one and the same."""
-    pool = pool_of("ACGTAC" * 8 + "NNNNNN" * 56, "ACGTAC" * 3)
-    mask = scores_of(pool, 1)
+    """Unknown tokens count for nothing; a level that keeps what the one before does is left out, and one of more than
+    half.
+    """
+    pool = pool_of("ACGTAC" * 8 + "NNNNNN" * 56, "ACGTAC" * 3, "ACGTAC", "ACGTACGTA")
+    mask = scores_of(pool)
     mask[pool.ids == UNK] = 0
-    found = levels(pool, mask)
-    assert found.shape == (2, 1, len(SHARES))
-    first, second = np.split(mask[:, 0], [64])
-    assert found[0, 0, -1] == np.sort(first[:8])[::-1][3]  # half of 8
-    assert found[1, 0, 0] == second.max()
-    assert found[1, 0, -1] == np.sort(second)[::-1][1]
-    assert (np.diff(found, axis=2) <= 0).all()
+    thresholds, covered = levels(pool, mask)
+    assert thresholds.shape == covered.shape == (4, len(SHARES))
+    first, second = np.split(mask, [64, 67])[:2]
+    known = np.isfinite(thresholds)
+    assert covered[0, known[0]].tolist() == [0.125, 0.25, 0.375, 0.5]
+    assert thresholds[0, known[0]].tolist() == np.sort(first[:8])[::-1][:4].tolist()
+    assert (covered[1, known[1]], thresholds[1, known[1]]) == (pytest.approx(1 / 3), second.max())
+    assert not known[2].any()  # a single token
+    assert not known[3].any()  # two that overlap: either is two thirds
 
 
 def test_a_subset_of_a_pool_is_the_pool_of_these_records() -> None:
@@ -111,19 +115,21 @@ def test_a_subset_of_a_pool_is_the_pool_of_these_records() -> None:
 
 def test_moved_by_hand() -> None:
     """Logits of .2, .5, .8 are -1.39, 0, 1.39: with the cut at .8 all are lower by that."""
-    mask = np.array([[0.2], [0.5], [0.8]], dtype=np.float32)
+    mask = np.array([0.2, 0.5, 0.8], dtype=np.float32)
     found = moved(mask, np.full_like(mask, 0.8), 0.5)
-    np.testing.assert_allclose(found[:, 0], [0.25 * 0.25 / (1 + 0.25 * 0.25), 0.2, 0.5], atol=1e-6)
-    assert found[2] == np.float32(0.5)
+    np.testing.assert_allclose(found, [0.25 * 0.25 / (1 + 0.25 * 0.25), 0.2, 0.5], atol=1e-6)
+    assert found[2] == 0.5
 
 
 @pytest.mark.parametrize("tau", [0.03, 0.5, 0.7, 0.97])
 def test_what_reaches_the_cut_reaches_the_threshold(tau: float) -> None:
+    """Whether m is compared with tau in single or in double precision."""
     rng = np.random.default_rng(1)
     mask = np.concatenate([rng.uniform(0, 1, 2000), [0, 1, 1 - 1e-7, 1e-30]]).astype(np.float32)
-    for cut in [*mask[:50], np.float32(1e-30), np.nextafter(mask[3], np.float32(1))]:
-        found = moved(mask[:, None], np.full((len(mask), 1), cut, np.float32), tau)[:, 0]
+    for cut in [*mask[:50], np.nextafter(mask[3], np.float32(1)), *map(np.float32, (0, 1, 1e-30, np.inf))]:
+        found = moved(mask, np.full(len(mask), cut, np.float32), tau)
         np.testing.assert_array_equal(found >= np.float32(tau), mask >= cut)
+        np.testing.assert_array_equal(found.astype(np.float64) >= tau, mask >= cut)
         assert ((found >= 0) & (found <= 1)).all()
         assert found.dtype == np.float32
 
@@ -171,6 +177,6 @@ def test_a_mask_for_all_ranks_has_to_hold_at_each(model: Model, monkeypatch: pyt
         return right, wrong
 
     monkeypatch.setattr(module, "check_pool", by_count)
-    mask = scores_of(pool, 1)
+    mask = scores_of(pool)[:, None]
     after = smallest_pool(pool, model.classifier, Engine(), mask, "", classes, TAU)
-    assert kept_counts(pool, after >= TAU).tolist() == [[9]]  # .175 of 50 are 8.75
+    assert kept_counts(pool, after[:, 0] >= TAU).tolist() == [10]  # .175 of 50 are 8.75, .2 are 10

@@ -29,7 +29,7 @@ from seqmask.evaluation.rivals.perturb import (
 )
 from seqmask.evaluation.rivals.rollout import rollout_step
 from seqmask.evaluation.scoring import Scorer
-from seqmask.evaluation.smallest import passes, smallest_areas, smallest_report
+from seqmask.evaluation.smallest import PASSES, smallest_areas, smallest_report
 from seqmask.inference.batches import Step
 from seqmask.inference.engine import Item
 from seqmask.inference.explain import window_masks
@@ -75,7 +75,7 @@ class Comparison:
             say(f"{rival.name}: {cost['milliseconds']:.1f} ms a sequence")
             tracks = scores[0].shape[1]
             kept = orders.passes() * (1 if tracks == 1 else 1 + ranks)
-            kept += passes(ranks) if tracks == 1 else passes(ranks) + ranks * passes(1)
+            kept += PASSES * (1 if tracks == 1 else 1 + ranks)
             self.watch.part(f"what {rival.name} keeps", kept * self.scorer.windows)
             own_rank = self.judge(rival.name, "per_rank", scores) if tracks > 1 else None
             for_all = self.judge(rival.name, "shared", [shared(part) for part in scores])

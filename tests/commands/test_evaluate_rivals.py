@@ -56,7 +56,8 @@ def test_every_part_reads_as_many_windows_as_it_said(
     evaluate(replace(options, sample=2, limit=5), lambda line: None, heard.append)
     assert len(parts) > 12
     for name, total, read in parts:
-        least = 0.8 if "curves" in name else 1  # tokens of a bin are removed where a record has enough of them
+        # Tokens of a bin are removed where a record has enough of them; a record whose smallest mask is found is done
+        least = 0.8 if "curves" in name else 0.3 if "smallest" in name or "keeps" in name else 1
         assert least * total <= read <= total, (name, total, read)
     assert [name for name, *_ in parts[1:6]] == [
         "masks of 5 sequences",

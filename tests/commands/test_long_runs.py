@@ -98,6 +98,21 @@ def test_merged_shards(run: Run, some: Path, tiny_model: Path, whole: Path, tmp_
     assert (done.code, done.out) == (2, b"")
 
 
+def test_shards_of_the_smallest_masks(run: Run, some: Path, tiny_model: Path, tmp_path: Path) -> None:
+    """Pools are smaller there, for the plan of the shards as well; what is merged says what the masks are."""
+    common = ("mask", "-q", some, "-m", tiny_model, "-x", "cpu", "-t", 1, "--smallest")
+    assert run(*common, "-o", tmp_path / "whole").code == 0
+    shards = [tmp_path / f"s{i}" for i in (1, 2)]
+    for i, shard in enumerate(shards, 1):
+        assert run(*common, "-o", shard, "--shard", f"{i}/2").code == 0
+    for kind in KINDS:
+        done = run("merge", "-q", *(f"{shard}.{kind}" for shard in shards), "-o", tmp_path / f"merged.{kind}")
+        assert (done.code, done.err) == (0, "")
+    same(tmp_path / "merged", tmp_path / "whole")
+    with h5py.File(tmp_path / "merged.h5") as merged:
+        assert merged.attrs["smallest"]
+
+
 def test_a_finished_shard_that_is_asked_for_again(run: Run, some: Path, tiny_model: Path, tmp_path: Path) -> None:
     command = ("mask", "-m", tiny_model, "-x", "cpu", "-t", 1, "-o", tmp_path / "x")
     shard = ("--shard", "1/2", "--resume")

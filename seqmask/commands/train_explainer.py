@@ -278,7 +278,7 @@ def verdict(
     elif step is not None:
         yield f"the best of the candidates is that of step {step}"
     for point in points:
-        which = f"mask of {', '.join(names[r] for r in point.ranks)}: "
+        which = f"mask of {named(point, names)}: "
         if not wanted.grade(point):
             capped = any(chance > wanted.most_chance for chance in point.chance)
             most = f" (counted as at most {wanted.most_chance:g})" if capped else ""
@@ -298,6 +298,11 @@ def verdict(
                 f"{which}area {point.area:.2f} is above --target-area {target_area:g}: "
                 "smaller ones keep too little or leave too much"
             )
+
+
+def named(point: Point, names: Sequence[str]) -> str:
+    """The ranks of a track."""
+    return ", ".join(names[rank] for rank in point.ranks)
 
 
 def described(point: Point, names: Sequence[str]) -> str:
@@ -325,7 +330,7 @@ def finish(
     if validation.weights is not None:  # none where an older checkpoint was resumed after its last step
         explainer.load_state_dict(validation.weights)
     round_to_half(explainer)  # what is measured is what is stored; centring shifts the bias alone
-    chosen = validation.measure(explainer, options.steps, AREAS)
+    chosen = validation.fit_need(explainer, options.steps, AREAS)
     explainer.centre([point.threshold for point in chosen])
     round_to_half(explainer)
     chosen = validation.centred(explainer, options.steps)
@@ -335,6 +340,9 @@ def finish(
     for number, points in fewer.items():
         for point in points:
             say(f"--frames {number}: {described(point, model.ranks.names)}")
+    for need, point in zip(explainer.need.tolist(), chosen, strict=True):
+        if need:
+            say(f"mask of {named(point, model.ranks.names)}: larger where the class is far ahead without its best part")
     for line in verdict(validation.step, chosen, validation.wanted, options.target_area, model.ranks.names):
         say(line)
     settings = provenance | {"validation": [asdict(point) for point in chosen]}

@@ -69,25 +69,28 @@ def frontier(
     masks: Sequence[NDArray[np.float32]],
     reference: NDArray[np.int64],
     thresholds: Sequence[Sequence[float]],
-) -> list[list[Point]]:
-    """A list of points for each track, one a threshold.
+) -> tuple[list[list[Point]], list[NDArray[np.bool_]]]:
+    """A list of points for each track, one a threshold, and for each track whether the mask of a record holds there
+    (thresholds, n): at all of its ranks what is kept is called what the whole is called, and what is left is not.
 
     masks (N, tracks) of each record, reference (n, R) classes with -1 left out; thresholds: those of each track.
     """
-    full = _shares(scorer.classes(scorer.logits()), reference)
+    own = scorer.classes(scorer.logits())
+    full = _shares(own, reference)
     told = (full > 0) & (np.array(scorer.model.ranks.sizes) > 1)  # of a single class nothing is kept or removed
     chance = np.array([majority_rate(column) for column in reference.T])
     spans = scorer.spans()
     tracks = masks[0].shape[1]
-    found = []
+    found, holding = [], []
     for track, of_track in enumerate(thresholds):
         ranks = tuple(range(reference.shape[1])) if tracks == 1 else (track,)
-        points = []
+        points, holds = [], []
         for threshold in of_track:
             hard = hard_masks([mask[:, track] for mask in masks], spans, threshold)
             shown, left = on_tokens(hard, spans)
-            kept = _shares(scorer.classes(scorer.logits(shown)), reference)
-            removed = _shares(scorer.classes(scorer.logits(left)), reference)
+            of_shown, of_left = (scorer.classes(scorer.logits(side)) for side in (shown, left))
+            holds.append(np.all(((of_shown == own) & (of_left != own) | ~told)[:, list(ranks)], axis=1))
+            kept, removed = _shares(of_shown, reference), _shares(of_left, reference)
             relative = [
                 tuple(np.where(told, shares / np.maximum(full, 1e-9), otherwise)[list(ranks)].tolist())
                 for shares, otherwise in ((kept, 1.0), (removed, 1.0), (chance, np.nan))
@@ -95,7 +98,8 @@ def frontier(
             area = float(np.mean(np.concatenate(hard)))
             points.append(Point(threshold, area, ranks, *relative))
         found.append(points)
-    return found
+        holding.append(np.stack(holds))
+    return found, holding
 
 
 @dataclass(frozen=True, slots=True)

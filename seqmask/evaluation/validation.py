@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from seqmask.evaluation.frontier import AREAS, FEW_AREAS, Point, Wanted, frontier, thresholds_for
 from seqmask.evaluation.scoring import Scorer
-from seqmask.models.explainer import CENTRE, Explainer
+from seqmask.models.explainer import CENTRE, Explainer, unbounded
+
+T = TypeVar("T")
+PROBE = 0.05  # by which `need` is changed to see how far ahead records are
 
 
 @dataclass(slots=True)
@@ -27,6 +31,7 @@ class Validation:
     step: int | None = None  # at which the best one was seen; 0 is the start
     log: list[dict[str, Any]] = field(default_factory=list)
     masks: list[NDArray[np.float32]] = field(default_factory=list)  # those that were measured last
+    holds: list[NDArray[np.bool_]] = field(default_factory=list)  # of them, as of `frontier`
 
     def __call__(self, explainer: Explainer, step: int) -> list[Point]:
         """Score the Explainer as it is, a point a track; remember it when it is better than all before."""
@@ -53,8 +58,46 @@ class Validation:
         tracks = [[mask[:, track] for mask in self.masks] for track in range(explainer.tracks)]
         spans = self.scorer.spans()
         thresholds = [thresholds_for(of, spans, areas) for of in tracks]
-        points = frontier(self.scorer, self.masks, self.reference, thresholds)
+        points, self.holds = frontier(self.scorer, self.masks, self.reference, thresholds)
         return self._logged(step, [self.wanted.choose(of) for of in points], points)
+
+    def fit_need(self, explainer: Explainer, step: int, areas: Sequence[float]) -> list[Point]:
+        """`measure`, and once more with masks that are larger where more is needed; of each track the better one stays.
+
+        What a record needs is the highest of the thresholds at which its mask holds. The regression of that on how far
+        ahead its class is (see `Explainer`) is added to the track's `need`.
+        """
+        chosen, old = self.measure(explainer, step, areas), explainer.need.clone()
+        masks, known, ahead = self.masks, self._last, self._ahead(explainer)
+        for track, of_track in enumerate(known):
+            levels = needed([point.threshold for point in of_track], self.holds[track])
+            explainer.need[track] += slope(-levels, ahead[:, track])
+        explainer.need.copy_(explainer.need.half())  # as it is stored
+        if torch.equal(explainer.need, old):
+            return chosen
+        again, points = self.measure(explainer, step, areas), self._last
+        better = [self.wanted.better([one], [other]) for one, other in zip(again, chosen, strict=True)]
+        explainer.need.copy_(torch.where(torch.tensor(better), explainer.need.cpu(), old.cpu()))
+        self.masks = [np.where(better, one, other) for one, other in zip(self.masks, masks, strict=True)]
+        del self.log[-2:]
+        points = _picked(better, points, known)
+        return self._logged(step, _picked(better, again, chosen), points)
+
+    @property
+    def _last(self) -> list[list[Point]]:
+        """The points of each track that were measured last."""
+        return [[Point.of(point) for point in of_track] for of_track in self.log[-1]["frontier"]]
+
+    def _ahead(self, explainer: Explainer) -> NDArray[np.float64]:
+        """How far ahead the class of each held record is without its best tokens (n, tracks): what raises its logits
+        times `need`, so that a probe of that shows it.
+        """
+        explainer.need += PROBE
+        raised = self.scorer.masks(explainer)
+        explainer.need -= PROBE
+        pairs = zip(raised, self.masks, strict=True)  # without what is not read, which has m = 0
+        moved = [unbounded(one[one[:, 0] > 0]) - unbounded(other[one[:, 0] > 0]) for one, other in pairs]
+        return np.stack([np.median(of_record, axis=0) for of_record in moved]) / PROBE
 
     def centred(self, explainer: Explainer, step: int) -> list[Point]:
         """The points at CENTRE, of the Explainer that `measure` saw last, now that its masks were centred.
@@ -63,7 +106,7 @@ class Validation:
         thresholds at which they keep as many tokens as before.
         """
         masks = self.scorer.masks(explainer)
-        at_centre = frontier(self.scorer, masks, self.reference, [[CENTRE]] * explainer.tracks)
+        at_centre, _ = frontier(self.scorer, masks, self.reference, [[CENTRE]] * explainer.tracks)
         points = []
         for track, known in enumerate(self.log[-1]["frontier"]):
             before, now = (np.concatenate([mask[:, track] for mask in of]) for of in (self.masks, masks))
@@ -92,3 +135,22 @@ class Validation:
             }
         )
         return chosen
+
+
+def _picked(first: Sequence[bool], one: Sequence[T], other: Sequence[T]) -> list[T]:
+    """Of each pair the first one where that is said, else the other."""
+    return [a if take else b for take, a, b in zip(first, one, other, strict=True)]
+
+
+def needed(thresholds: Sequence[float], holds: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """The logit (n,), before it was bounded, of the highest of the falling thresholds at which a record's mask holds
+    (thresholds, n); where none does, of the lowest.
+    """
+    first = np.where(holds.any(axis=0), holds.argmax(axis=0), len(thresholds) - 1)
+    return unbounded(np.array(thresholds))[first]
+
+
+def slope(values: NDArray[np.float64], by: NDArray[np.float64]) -> float:
+    """Least squares: by how much values (n,) rise for 1 of `by` (n,); 0 where they fall, or all `by` are alike."""
+    spread = float(by.var())
+    return max(float(np.mean((values - values.mean()) * (by - by.mean()))) / spread, 0.0) if spread > 1e-6 else 0.0

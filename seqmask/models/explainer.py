@@ -6,13 +6,15 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seqmask.models import fused
 from seqmask.models.bert import Embeddings
-from seqmask.models.classifier import Classifier
+from seqmask.models.classifier import Classifier, log_odds
 from seqmask.models.crossing import CrossingEmbedding
 from seqmask.models.encoders import build
 from seqmask.models.heads import heads_of
@@ -39,9 +41,15 @@ class Explainer(nn.Module):
     leave it: beside few kept tokens, and beside the rest. With these the Explainer starts (`like`) near the measured
     effects of tokens; training then moves everything.
 
+    Readings are standardised in each sequence, so that the mask is about as large in all of them. How much a sequence
+    needs is told by how far ahead its class still is beside the rest: by that, on a logarithmic scale, times `need`,
+    all logits of the sequence are raised (docs/decisions/0042).
+
     config: the encoder's JSON configuration. sizes: classes a rank (R ranks, C in all). tracks: 1 for a mask shared by
     all ranks, R for one a rank.
     """
+
+    need: Tensor
 
     def __init__(self, config: dict[str, Any], sizes: Sequence[int], tracks: int = 1) -> None:
         super().__init__()
@@ -58,6 +66,7 @@ class Explainer(nn.Module):
         self.head = nn.Linear(width, tracks)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
+        self.register_buffer("need", torch.zeros(tracks))  # not trained: fitted where thresholds are chosen
         self._embedded: Tensor | None = None
         self.encoder.embeddings.register_forward_hook(self._keep)  # type: ignore[union-attr]
 
@@ -105,8 +114,9 @@ class Explainer(nn.Module):
             explained, readings = self._readings(*places, attention, classes)
             first = len(START)
             logits = self.head(self.norm(hidden)) + torch.einsum("btrk,grk->btg", readings, self.mix[:, :, :first])
-            again = self._readings_in_masks(*places, attention, explained, logits.detach())
+            again, ahead = self._readings_in_masks(*places, attention, explained, logits.detach())
             logits = logits + torch.einsum("btrk,grk->btg", again, self.mix[:, :, first:])
+            logits = logits + (self.need * ahead).unsqueeze(1)
         return bounded(logits)
 
     def _keep(self, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -154,24 +164,29 @@ class Explainer(nn.Module):
 
     def _readings_in_masks(
         self, hidden: Tensor, taken: Tensor, alone: Tensor, attention: Tensor, explained: Tensor, logits: Tensor
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
         """The same (B, T, R, 3) where the first mask, by logits (B, T, tracks), is used: against what competes with
-        the explained classes (B, R) there.
+        the explained classes (B, R) there. And how far ahead these still are in what is left (B, tracks).
 
         Beside its best tokens alone: what a token gives when it is added to them. Beside what is left without more of
         them: what hiding takes away, and what a token gives.
         """
-        found = []
+        found, ahead = [], []
         ranks = range(len(self.sizes))
         for track, of_track in enumerate(logits.unbind(2)):
             own = ranks if self.tracks == 1 else [track]
             kept, removed = (near_top(of_track, attention, share) for share in (KEPT, REMOVED))
-            beside_kept, beside_rest = (
-                self._directions(torch.einsum("btd,bt->bd", hidden, shares(of)), explained, own)[1]
-                for of in (kept, attention.float() - removed)
+            of_kept, of_rest = (
+                torch.einsum("btd,bt->bd", hidden, shares(of)) for of in (kept, attention.float() - removed)
             )
+            beside_kept, beside_rest = (self._directions(of, explained, own)[1] for of in (of_kept, of_rest))
             found.append(_along(((alone, beside_kept), (taken, beside_rest), (alone, beside_rest)), attention))
-        return torch.cat(found, dim=2)
+            with torch.no_grad():
+                of_ranks = self.query(pooled_states(self.pooler, of_rest)).split(self.sizes, dim=1)
+                classes = torch.stack([explained[:, rank] for rank in own], dim=1)
+                odds = log_odds([of_ranks[rank] for rank in own], classes).mean(dim=1)
+            ahead.append(odds.sign() * odds.abs().log1p())
+        return torch.cat(found, dim=2), torch.stack(ahead, dim=1)
 
     def _directions(self, pooled: Tensor, explained: Tensor, ranks: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Where states point towards the explained classes (B, R) of some ranks, away from the mean class and away from
@@ -193,6 +208,15 @@ def _along(pairs: Sequence[tuple[Tensor, Tensor]], attention: Tensor) -> Tensor:
     readings = readings - torch.einsum("btrk,bt->brk", readings, weights).unsqueeze(1)
     variance = torch.einsum("btrk,bt->brk", readings.square(), weights)
     return readings / (variance + 1e-8).sqrt().unsqueeze(1)
+
+
+def unbounded(mask: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """The logits before `bounded` of keep probabilities m; where m is at the end of its range, a number near it."""
+    m = mask.astype(np.float64)
+    with np.errstate(divide="ignore"):
+        inside = (np.log(m) - np.log1p(-m)) / LOGIT_BOUND
+    found: NDArray[np.float64] = LOGIT_BOUND * np.arctanh(np.clip(inside, -0.999, 0.999))
+    return found
 
 
 def bounded(logits: Tensor) -> Tensor:

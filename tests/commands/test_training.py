@@ -46,6 +46,7 @@ SMALL = Path(__file__).resolve().parents[2] / "examples" / "small"
 TRAIN, VAL = 100, 12
 REPEATABLE = ("-t", 1, "-x", "cpu", "--precision", "fp32")  # `auto` times a product, which another process may slow
 QUICK = ("--steps", 4, "--validations", 2, "--batch-tokens", 1024, "--min-crop", 60, *REPEATABLE)
+CHOSEN = {"head.bias", "need"}  # what is fitted where thresholds are chosen
 TERMS = {"sufficiency", "necessity", "area", "variation", "bounds"}
 
 
@@ -300,7 +301,7 @@ class TestExplainer:
         again = load_model(tmp_path / "again")
         assert (again.explainer.tracks, again.frames, again.operator) == (3, 2, "blend")
         before, after = begun.explainer.state_dict(), again.explainer.state_dict()
-        assert all(before[name].equal(after[name]) for name in before if name != "head.bias")
+        assert all(before[name].equal(after[name]) for name in before if name not in CHOSEN)
         told = again.settings["began_with"]
         assert told == {"explainer_sha256": begun.sha256, "settings": begun.settings}
         options = again.settings["options"]
@@ -314,7 +315,7 @@ class TestExplainer:
     def test_thresholds_for_other_sequences(
         self, run: Run, data: tuple[Path, Path], classifier: Path, tmp_path: Path, named: str
     ) -> None:
-        """With `--steps 0`: of all sequences, where none are of `val`; nothing but the biases changes."""
+        """With `--steps 0`: of all sequences, where none are of `val`; of what is trained only biases change."""
         first = explain(
             run, data, classifier, tmp_path / "first", "--mask-per-rank", "--frames", 2, "--min-agreement", 0.5
         )
@@ -337,7 +338,7 @@ class TestExplainer:
             for name, value in before.explainer.state_dict().items()
             if not value.equal(model.explainer.state_dict()[name])
         }
-        assert changed == {"head.bias"}
+        assert {"head.bias"} <= changed <= CHOSEN
         assert model.settings["options"]["min_agreement"] == 0.5
         chosen = model.settings["validation"]
         assert [point["threshold"] for point in chosen] == [0.5] * 3

@@ -71,7 +71,7 @@ def of(scorer: Any, of_masks: list[NDArray[np.float32]], reference: NDArray[np.i
     """The frontier at thresholds that keep these shares."""
     tracks = range(of_masks[0].shape[1])
     wanted = [thresholds_for([m[:, track] for m in of_masks], scorer.spans(), areas) for track in tracks]
-    return frontier(scorer, of_masks, reference, wanted)
+    return frontier(scorer, of_masks, reference, wanted)[0]
 
 
 class TestThresholds:
@@ -161,7 +161,7 @@ class TestFrontier:
             return plain(masks)
 
         scorer.logits = logits  # type: ignore[method-assign]
-        (points,) = frontier(scorer, masks((4, 0, 1, 2, 3, 5, 6, 7, 8, 9)), scorer.truth, [[0.95]])  # type: ignore[arg-type]
+        (points,), _ = frontier(scorer, masks((4, 0, 1, 2, 3, 5, 6, 7, 8, 9)), scorer.truth, [[0.95]])  # type: ignore[arg-type]
         assert points[0].area == pytest.approx(2 / 11)
         assert [np.flatnonzero(side).tolist() for side in read] == [[4], [0, 1, 2, 6, 7, 8, 9]]
 

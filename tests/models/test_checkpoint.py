@@ -112,6 +112,7 @@ def test_model_round_trip(tmp_path: Path, tracks: int) -> None:
     classifier = load_classifier(tmp_path)
     explainer = Explainer.like(classifier.network, 1, tracks)
     torch.nn.init.normal_(explainer.head.weight)
+    explainer.need.fill_(0.7)
     round_to_half(explainer)
     digest = save_explainer(tmp_path, explainer, classifier, 0.375, "blend", {"steps": 7})
     found = load_model(tmp_path)
@@ -126,6 +127,20 @@ def test_model_round_trip(tmp_path: Path, tracks: int) -> None:
         logits = [model.eval()(ids, torch.ones_like(ids, dtype=torch.bool)) for model in (explainer, found.explainer)]
     assert logits[0].shape == (1, 10, tracks)
     torch.testing.assert_close(*logits, rtol=0, atol=0)
+
+
+def test_a_directory_of_before_masks_grew_with_need(tmp_path: Path) -> None:
+    save_classifier(tmp_path, network(), TOKENIZER, RANKS, {})
+    classifier = load_classifier(tmp_path)
+    explainer = Explainer.like(classifier.network, 1, 2)
+    explainer.need.fill_(0.7)
+    round_to_half(explainer)
+    save_explainer(tmp_path, explainer, classifier, 0.5, "blend", {})
+    weights = tmp_path / "explainer.safetensors"
+    save_file({name: tensor for name, tensor in load_file(weights).items() if name != "need"}, weights)
+    found = load_model(tmp_path).explainer
+    assert found.need.tolist() == [0, 0]
+    assert found.mix.equal(explainer.mix)
 
 
 def test_fewer_frames_have_thresholds_of_their_own(tmp_path: Path) -> None:

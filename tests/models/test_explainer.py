@@ -76,6 +76,12 @@ def z(readings: Tensor) -> Tensor:
     return (readings - readings.mean(dim=1, keepdim=True)) / readings.std(1, False, keepdim=True)
 
 
+def readings(network: Explainer, ids: Tensor, attention: Tensor, told: Tensor) -> Tensor:
+    """Of the first mask, (B, T, R, 4)."""
+    hidden = network.encoder(input_ids=ids, attention_mask=attention).last_hidden_state
+    return network._readings(hidden, *network._evidence(ids), attention, told)[1]
+
+
 class TestCentre:
     @pytest.mark.parametrize("tracks", [1, 2])
     def test_the_threshold_becomes_a_half_and_the_order_stays(self, tracks: int) -> None:
@@ -210,6 +216,32 @@ class TestStart:
                     again = z(torch.stack([alone @ with_kept, taken @ with_rest, alone @ with_rest]))
                     expected = first + torch.tensor(START_IN_MASKS) @ again
                     torch.testing.assert_close(logit[row, :length, rank], expected, rtol=1e-3, atol=1e-2)
+
+    @pytest.mark.parametrize("tracks", [1, 2])
+    def test_what_is_far_ahead_without_its_best_part_is_kept_more_of(self, tracks: int) -> None:
+        """All logits of a sequence are raised alike, by the log odds in what is left, on a logarithmic scale."""
+        network = classifier()
+        found = Explainer.like(network, tracks=tracks).eval()
+        ids, attention = some_ids()
+        told = torch.tensor([[2, 4]] * 12)
+        with torch.no_grad():
+            plain = found(ids, attention, told)
+            found.need.copy_(torch.tensor([0.5, 1.5])[:tracks])
+            raised = found(ids, attention, told)
+            before, after = (LOGIT_BOUND * torch.atanh(of.double() / LOGIT_BOUND) for of in (plain, raised))
+            hidden = network.encoder(input_ids=ids, attention_mask=attention).last_hidden_state
+            odds = torch.zeros(12, 2)
+            for rank in range(2):
+                track = rank if tracks == 2 else 0
+                first = torch.einsum("btrk,rk->bt", readings(found, ids, attention, told), found.mix[track, :, :4])
+                rest = 1 - near_top(first, attention, REMOVED)
+                state = torch.einsum("btd,bt->bd", hidden, rest / rest.sum(dim=1, keepdim=True))
+                p = network.head(state).split(SIZES, dim=1)[rank].double().softmax(dim=1)[:, told[0, rank]]
+                odds[:, rank] = torch.logit(p)
+            odds = odds if tracks == 2 else odds.mean(dim=1, keepdim=True)
+            assert float(odds.min()) < -0.5, "behind, too"
+            expected = (found.need * odds.sign() * (1 + odds.abs()).log())[:, None].expand_as(plain)
+        torch.testing.assert_close((after - before).float(), expected, rtol=1e-2, atol=2e-2)
 
     def test_the_class_that_is_told_moves_its_own_track_alone(self) -> None:
         found = Explainer.like(classifier(), tracks=2).eval()

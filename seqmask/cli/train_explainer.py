@@ -40,7 +40,7 @@ def train_explainer(
         str,
         typer.Option(
             "--explainer",
-            help="Model whose classifier and Explainer to begin with; --steps 0 chooses its thresholds anew.",
+            help="Model whose classifier and Explainer to begin with; --steps 0 fits its thresholds and need anew.",
         ),
     ] = DEFAULTS.explainer,
     labels: Annotated[

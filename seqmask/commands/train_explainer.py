@@ -97,6 +97,7 @@ def train_explainer(options: ExplainerOptions, report: Report, say: Callable[[st
     tracks = len(model.ranks.ranks) if options.mask_per_rank else 1
     explainer = begun.explainer if begun else Explainer.like(model.network, options.layers, tracks, options.target_area)
     explainer.to(device)
+    explainer.need.zero_()  # fitted at the end; the effects that are learned first know nothing of it
     objective = objective_of(options, explainer, model, operator, device)
     validation = validation_of(options, model, operator, device, val, truth, say)
 
@@ -342,7 +343,8 @@ def finish(
             say(f"--frames {number}: {described(point, model.ranks.names)}")
     for need, point in zip(explainer.need.tolist(), chosen, strict=True):
         if need:
-            say(f"mask of {named(point, model.ranks.names)}: larger where the class is far ahead without its best part")
+            which = named(point, model.ranks.names)
+            say(f"mask of {which}: larger the surer the rest is of the class, need {need:.2f}")
     for line in verdict(validation.step, chosen, validation.wanted, options.target_area, model.ranks.names):
         say(line)
     settings = provenance | {"validation": [asdict(point) for point in chosen]}
@@ -352,6 +354,7 @@ def finish(
     result = {
         "explainer_sha256": digest,
         "threshold": CENTRE,
+        "need": explainer.need.tolist(),
         "validation": validation.log,
         "fewer_frames": {str(number): [asdict(point) for point in points] for number, points in fewer.items()},
     }

@@ -22,6 +22,7 @@ from seqmask.evaluation.scores import by_confidence, groups
 from seqmask.inference.engine import Engine
 from seqmask.inference.explain import (
     Prepared,
+    ahead_of_pool,
     as_pool,
     classify,
     classify_pool,
@@ -142,6 +143,15 @@ class Scorer:
                 mask = smallest_pool(together, self.model, self.engine, mask, self.operator, classes, self.smallest)
             found += np.split(mask, np.cumsum(together.token_counts)[:-1])
         return found
+
+    def ahead(self, explainer: Explainer) -> NDArray[np.float32]:
+        """How far ahead each record's class is without its best tokens (n, tracks), as the Explainer tells it."""
+        found = [np.zeros((0, explainer.tracks), dtype=np.float32)]
+        for pool in pools(self.prepared):
+            together = as_pool(pool)
+            classes = self.classes(classify_pool(together, self.model.network, self.engine))
+            found.append(ahead_of_pool(together, explainer, self.engine, classes))
+        return np.concatenate(found)
 
     def classes(self, logits: NDArray[np.float32]) -> NDArray[np.int64]:
         """Best class of each rank (n, R)."""

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seqmask.evaluation.frontier import AREAS, FEW_AREAS, Point, Wanted, frontier, thresholds_for
+from seqmask.evaluation.frontier import AREAS, FEW_AREAS, SAME_AREA, Point, Wanted, frontier, thresholds_for
 from seqmask.evaluation.scoring import Scorer
 from seqmask.models.explainer import CENTRE, Explainer, unbounded
 
-T = TypeVar("T")
-PROBE = 0.05  # by which `need` is changed to see how far ahead records are
+GAIN = 0.02  # in trade, which `need` has to bring where it brings nothing else
 
 
 @dataclass(slots=True)
@@ -31,7 +30,6 @@ class Validation:
     step: int | None = None  # at which the best one was seen; 0 is the start
     log: list[dict[str, Any]] = field(default_factory=list)
     masks: list[NDArray[np.float32]] = field(default_factory=list)  # those that were measured last
-    holds: list[NDArray[np.bool_]] = field(default_factory=list)  # of them, as of `frontier`
 
     def __call__(self, explainer: Explainer, step: int) -> list[Point]:
         """Score the Explainer as it is, a point a track; remember it when it is better than all before."""
@@ -53,51 +51,52 @@ class Validation:
 
     def measure(self, explainer: Explainer, step: int, areas: Sequence[float]) -> list[Point]:
         """The chosen point of each track, of those at about these areas."""
+        points, _ = self._points(explainer, areas)
+        return self._logged(step, [self.wanted.choose(of) for of in points], points)
+
+    def fit_need(self, explainer: Explainer, step: int, areas: Sequence[float]) -> list[Point]:
+        """`measure` without `need`, and with one that is fitted; of each track what is better stays, if by enough.
+
+        What a record needs is the highest of the thresholds at which its mask holds, as a logit. `need` is the slope of
+        that by how far ahead the record's class is, `usual` the mean of the latter (see `Explainer`).
+        """
+        explainer.need.zero_()
+        explainer.usual.zero_()
+        points, holds = self._points(explainer, areas)
+        masks, ahead = self.masks, self.scorer.ahead(explainer).astype(np.float64)
+        for track, of_track in enumerate(points):
+            levels = needed([point.threshold for point in of_track], holds[track])
+            explainer.need[track] = slope(-levels, ahead[:, track])
+            explainer.usual[track] = ahead[:, track].mean()
+        for fitted in (explainer.need, explainer.usual):
+            fitted.copy_(fitted.half())  # as they are stored
+        if explainer.need.any():
+            again, _ = self._points(explainer, areas)
+            gains = [self._gains(*map(self.wanted.choose, of)) for of in zip(again, points, strict=True)]
+            explainer.need *= torch.tensor(gains, device=explainer.need.device)
+            self.masks = [np.where(gains, one, other) for one, other in zip(self.masks, masks, strict=True)]
+            points = [new if gain else old for gain, new, old in zip(gains, again, points, strict=True)]
+        return self._logged(step, [self.wanted.choose(of) for of in points], points)
+
+    def _gains(self, one: Point, other: Point) -> bool:
+        """Whether a chosen point is better than another one by more than luck would have it."""
+        enough = (
+            self.wanted.grade(one) > self.wanted.grade(other)
+            or one.area <= other.area - SAME_AREA
+            or one.trade >= other.trade + GAIN
+        )
+        return enough and self.wanted.better([one], [other])
+
+    def _points(
+        self, explainer: Explainer, areas: Sequence[float]
+    ) -> tuple[list[list[Point]], list[NDArray[np.bool_]]]:
+        """The frontier at thresholds of about these areas, of masks that are kept as those that were measured last."""
         explainer.eval()
         self.masks = self.scorer.masks(explainer)
         tracks = [[mask[:, track] for mask in self.masks] for track in range(explainer.tracks)]
         spans = self.scorer.spans()
         thresholds = [thresholds_for(of, spans, areas) for of in tracks]
-        points, self.holds = frontier(self.scorer, self.masks, self.reference, thresholds)
-        return self._logged(step, [self.wanted.choose(of) for of in points], points)
-
-    def fit_need(self, explainer: Explainer, step: int, areas: Sequence[float]) -> list[Point]:
-        """`measure`, and once more with masks that are larger where more is needed; of each track the better one stays.
-
-        What a record needs is the highest of the thresholds at which its mask holds. The regression of that on how far
-        ahead its class is (see `Explainer`) is added to the track's `need`.
-        """
-        chosen, old = self.measure(explainer, step, areas), explainer.need.clone()
-        masks, known, ahead = self.masks, self._last, self._ahead(explainer)
-        for track, of_track in enumerate(known):
-            levels = needed([point.threshold for point in of_track], self.holds[track])
-            explainer.need[track] += slope(-levels, ahead[:, track])
-        explainer.need.copy_(explainer.need.half())  # as it is stored
-        if torch.equal(explainer.need, old):
-            return chosen
-        again, points = self.measure(explainer, step, areas), self._last
-        better = [self.wanted.better([one], [other]) for one, other in zip(again, chosen, strict=True)]
-        explainer.need.copy_(torch.where(torch.tensor(better), explainer.need.cpu(), old.cpu()))
-        self.masks = [np.where(better, one, other) for one, other in zip(self.masks, masks, strict=True)]
-        del self.log[-2:]
-        points = _picked(better, points, known)
-        return self._logged(step, _picked(better, again, chosen), points)
-
-    @property
-    def _last(self) -> list[list[Point]]:
-        """The points of each track that were measured last."""
-        return [[Point.of(point) for point in of_track] for of_track in self.log[-1]["frontier"]]
-
-    def _ahead(self, explainer: Explainer) -> NDArray[np.float64]:
-        """How far ahead the class of each held record is without its best tokens (n, tracks): what raises its logits
-        times `need`, so that a probe of that shows it.
-        """
-        explainer.need += PROBE
-        raised = self.scorer.masks(explainer)
-        explainer.need -= PROBE
-        pairs = zip(raised, self.masks, strict=True)  # without what is not read, which has m = 0
-        moved = [unbounded(one[one[:, 0] > 0]) - unbounded(other[one[:, 0] > 0]) for one, other in pairs]
-        return np.stack([np.median(of_record, axis=0) for of_record in moved]) / PROBE
+        return frontier(self.scorer, self.masks, self.reference, thresholds)
 
     def centred(self, explainer: Explainer, step: int) -> list[Point]:
         """The points at CENTRE, of the Explainer that `measure` saw last, now that its masks were centred.
@@ -135,11 +134,6 @@ class Validation:
             }
         )
         return chosen
-
-
-def _picked(first: Sequence[bool], one: Sequence[T], other: Sequence[T]) -> list[T]:
-    """Of each pair the first one where that is said, else the other."""
-    return [a if take else b for take, a, b in zip(first, one, other, strict=True)]
 
 
 def needed(thresholds: Sequence[float], holds: NDArray[np.bool_]) -> NDArray[np.float64]:

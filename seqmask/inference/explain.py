@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from seqmask.inference.engine import Engine, Items
 from seqmask.inference.smallest import Holds, at_smallest
-from seqmask.inference.steps import Check, Classify, Explain
+from seqmask.inference.steps import Ahead, Check, Classify, Explain
 from seqmask.models.checkpoint import ClassifierModel, Model
 from seqmask.models.classifier import Classifier
 from seqmask.models.explainer import Explainer
@@ -194,6 +194,12 @@ def mask_pool(pool: Pool, explainer: Explainer, engine: Engine, classes: NDArray
         return np.zeros((0, explainer.tracks), np.float32)
     mask[pool.ids == UNK] = 0
     return mask
+
+
+def ahead_of_pool(pool: Pool, explainer: Explainer, engine: Engine, classes: NDArray[np.int64]) -> NDArray[np.float32]:
+    """How far ahead the classes (n, R) are without their best tokens (n, tracks): the mean over a record's windows."""
+    items = Items(pool.ids, pool.offsets, fixed=np.repeat(classes, pool.windows, axis=0))
+    return mean_over_windows(pool, engine.run_all(Ahead(explainer), items).window, explainer.tracks)
 
 
 def predictions(logits: NDArray[np.float32], slices: Sequence[slice]) -> NDArray[np.int64]:

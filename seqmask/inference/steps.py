@@ -56,3 +56,14 @@ class Explain:
     def __call__(self, batch: Batch) -> Found:
         """None, (B, T, tracks) float32."""
         return None, torch.sigmoid(self.explainer(batch.ids, batch.seen, batch.fixed))
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """How far ahead the classes (R,) that each item brings are without their best tokens: see `Explainer.ahead`."""
+
+    explainer: Explainer
+
+    def __call__(self, batch: Batch) -> Found:
+        """(B, tracks) float32, None."""
+        return self.explainer.ahead(batch.ids, batch.seen, batch.fixed), None

@@ -218,8 +218,7 @@ def load_model(directory: Path) -> Model:
             )
     with Undrawn():
         explainer = Explainer(data["encoder"], classifier.network.sizes, data["tracks"])
-    absent = {"need": torch.zeros(data["tracks"])}  # in directories of before there was such a thing
-    _load_into(explainer, directory / "explainer.safetensors", absent)
+    _load_into(explainer, directory / "explainer.safetensors")
     digest = file_sha256(directory / "explainer.safetensors")
     return Model(
         classifier,
@@ -266,10 +265,9 @@ class Undrawn(TorchFunctionMode):
         return [*args, *kwargs.values()][0] if func in DRAWING else func(*args, **kwargs)  # the tensor is the first
 
 
-def _load_into(module: nn.Module, path: Path, absent: Mapping[str, Tensor] | None = None) -> None:
-    """Put stored weights into a module; absent: what stands in for those that the file may lack."""
+def _load_into(module: nn.Module, path: Path) -> None:
     try:
-        module.load_state_dict({**(absent or {}), **load_weights(path)})
+        module.load_state_dict(load_weights(path))
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:160]
         raise SeqmaskError(f"{path}: weights do not fit the configuration beside them ({reason})") from error

@@ -28,6 +28,7 @@ START_IN_MASKS = (0.4, 0.57, 0.2)
 KEPT, REMOVED = 0.1, 0.2  # shares of the tokens in the two masks that are looked at again
 STEEPNESS = 10.0  # of their edge, per standard deviation of the scores
 CENTRE = 0.5  # the threshold of a centred Explainer
+FITTED = ("need", "usual")  # where thresholds are chosen, not in training; weights of before had neither
 LOGIT_BOUND = 5.0  # a saturated sigmoid has no gradient: an all-ones start at +-12 never moves
 
 
@@ -41,15 +42,17 @@ class Explainer(nn.Module):
     leave it: beside few kept tokens, and beside the rest. With these the Explainer starts (`like`) near the measured
     effects of tokens; training then moves everything.
 
-    Readings are standardised in each sequence, so that the mask is about as large in all of them. How much a sequence
-    needs is told by how far ahead its class still is beside the rest: by that, on a logarithmic scale, times `need`,
-    all logits of the sequence are raised (docs/decisions/0042).
+    Readings are standardised in each sequence, so that the mask is about as large in all of them. How much one needs is
+    told by how far ahead its class is beside the rest: by what that is over the `usual`, times `need`, all logits of
+    the sequence are raised (docs/decisions/0042). Not for a class that is not the sequence's own: what it would need is
+    not known.
 
     config: the encoder's JSON configuration. sizes: classes a rank (R ranks, C in all). tracks: 1 for a mask shared by
     all ranks, R for one a rank.
     """
 
     need: Tensor
+    usual: Tensor
 
     def __init__(self, config: dict[str, Any], sizes: Sequence[int], tracks: int = 1) -> None:
         super().__init__()
@@ -66,7 +69,8 @@ class Explainer(nn.Module):
         self.head = nn.Linear(width, tracks)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
-        self.register_buffer("need", torch.zeros(tracks))  # not trained: fitted where thresholds are chosen
+        for name in FITTED:
+            self.register_buffer(name, torch.zeros(tracks))
         self._embedded: Tensor | None = None
         self.encoder.embeddings.register_forward_hook(self._keep)  # type: ignore[union-attr]
 
@@ -105,19 +109,38 @@ class Explainer(nn.Module):
         ids (B, T) int64, attention (B, T) bool or None = nothing is padded. classes (B, R) int64: the class to explain
         at each rank, -1 or None: the one that the Explainer's own heads predict.
         """
+        logits, ahead, own = self._look(ids, attention, classes)
+        raised = self.need * (ahead - self.usual) * own
+        return bounded(logits + raised.unsqueeze(1))
+
+    def ahead(self, ids: Tensor, attention: Tensor | None, classes: Tensor | None = None) -> Tensor:
+        """How far ahead the explained class is where the best of the tokens are hidden (B, tracks) float32: the sign of
+        its log odds o there times log(1 + |o|). A mask for all ranks: of the rank at which it is furthest ahead.
+        """
+        return self._look(ids, attention, classes)[1]
+
+    def _look(self, ids: Tensor, attention: Tensor | None, classes: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits (B, T, tracks) before they are raised and bounded, what `ahead` says (B, tracks), and whether the
+        explained class is the one that the Explainer's own heads predict (B, tracks) bool.
+        """
         hidden = self.encoder(input_ids=ids, attention_mask=attention).last_hidden_state.float()
         if attention is None:
             attention = torch.ones_like(ids, dtype=torch.bool)
         with torch.autocast(device_type=hidden.device.type, enabled=False):
             taken, alone = self._evidence(ids)
             places = hidden, taken.float(), alone.float()
-            explained, readings = self._readings(*places, attention, classes)
+            best, explained, readings = self._readings(*places, attention, classes)
             first = len(START)
             logits = self.head(self.norm(hidden)) + torch.einsum("btrk,grk->btg", readings, self.mix[:, :, :first])
             again, ahead = self._readings_in_masks(*places, attention, explained, logits.detach())
             logits = logits + torch.einsum("btrk,grk->btg", again, self.mix[:, :, first:])
-            logits = logits + (self.need * ahead).unsqueeze(1)
-        return bounded(logits)
+        own = explained == best
+        return logits, ahead, own.all(dim=1, keepdim=True) if self.tracks == 1 else own
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        for name in FITTED:
+            state_dict.setdefault(prefix + name, torch.zeros(self.tracks))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def _keep(self, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
         self._embedded = output
@@ -147,26 +170,26 @@ class Explainer(nn.Module):
 
     def _readings(
         self, hidden: Tensor, taken: Tensor, alone: Tensor, attention: Tensor, classes: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """The explained classes (B, R), and how much each token speaks for them (B, T, R, 4).
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The classes that the own heads predict and the explained ones (B, R) each, and how much each token speaks for
+        these (B, T, R, 4).
 
         A rank's four: the state against the mean class and against the classes that compete for this sequence, what
         hiding takes away against the competing ones, and what is there when it stands alone against the mean class.
         """
         pooled = torch.einsum("btd,bt->bd", hidden, shares(attention))
         logits = self.query(pooled_states(self.pooler, pooled)).split(self.sizes, dim=1)
-        explained = torch.stack([scores.argmax(dim=1) for scores in logits], dim=1)
-        if classes is not None:
-            explained = torch.where(classes >= 0, classes, explained)
+        best = torch.stack([scores.argmax(dim=1) for scores in logits], dim=1)
+        explained = best if classes is None else torch.where(classes >= 0, classes, best)
         mean, competing = self._directions(pooled, explained, range(len(self.sizes)))
         pairs = ((hidden, mean), (hidden, competing), (taken, competing), (alone, mean))
-        return explained, _along(pairs, attention)
+        return best, explained, _along(pairs, attention)
 
     def _readings_in_masks(
         self, hidden: Tensor, taken: Tensor, alone: Tensor, attention: Tensor, explained: Tensor, logits: Tensor
     ) -> tuple[Tensor, Tensor]:
         """The same (B, T, R, 3) where the first mask, by logits (B, T, tracks), is used: against what competes with
-        the explained classes (B, R) there. And how far ahead these still are in what is left (B, tracks).
+        the explained classes (B, R) there. And how far ahead these still are in what is left (B, tracks): see `ahead`.
 
         Beside its best tokens alone: what a token gives when it is added to them. Beside what is left without more of
         them: what hiding takes away, and what a token gives.
@@ -183,8 +206,9 @@ class Explainer(nn.Module):
             found.append(_along(((alone, beside_kept), (taken, beside_rest), (alone, beside_rest)), attention))
             with torch.no_grad():
                 of_ranks = self.query(pooled_states(self.pooler, of_rest)).split(self.sizes, dim=1)
-                classes = torch.stack([explained[:, rank] for rank in own], dim=1)
-                odds = log_odds([of_ranks[rank] for rank in own], classes).mean(dim=1)
+                told = [rank for rank in own if self.sizes[rank] > 1] or own  # one class is ahead of nothing
+                classes = torch.stack([explained[:, rank] for rank in told], dim=1)
+                odds = log_odds([of_ranks[rank] for rank in told], classes).amax(dim=1)
             ahead.append(odds.sign() * odds.abs().log1p())
         return torch.cat(found, dim=2), torch.stack(ahead, dim=1)
 
@@ -249,5 +273,5 @@ def quantile_threshold(score: Tensor, attention: Tensor, shares: Tensor) -> Tens
     valid = attention.sum(dim=1)
     kept = (shares * valid).round().long().clamp_min(1).minimum((valid - 1).clamp_min(1))
     pick = kept.view(-1, 1, 1).expand(-1, 1, score.shape[2])
-    below = pick.clamp_max(score.shape[1] - 1)
+    below = pick.minimum((valid - 1).clamp_min(0).view(-1, 1, 1))  # not padding, whose number is the batch's
     return 0.5 * (ordered.gather(1, pick - 1) + ordered.gather(1, below))

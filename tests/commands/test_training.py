@@ -24,6 +24,7 @@ from seqmask.commands.train_classifier import train_classifier
 from seqmask.commands.train_explainer import train_explainer, verdict
 from seqmask.config import ClassifierOptions, Compute, ExplainerOptions
 from seqmask.errors import InputError, SeqmaskError, StoppedError, UsageError
+from seqmask.evaluation import validation
 from seqmask.evaluation.frontier import AREAS, FEW_AREAS, Point, Wanted
 from seqmask.evaluation.scoring import Scorer, hard_masks
 from seqmask.inference.engine import Engine
@@ -37,6 +38,7 @@ from seqmask.models.checkpoint import (
     save_explainer,
 )
 from seqmask.models.crossing import CrossingEmbedding
+from seqmask.models.explainer import FITTED
 from seqmask.models.heads import LineageHeads
 from seqmask.progress import Progress
 from seqmask.sequences.records import read
@@ -46,7 +48,7 @@ SMALL = Path(__file__).resolve().parents[2] / "examples" / "small"
 TRAIN, VAL = 100, 12
 REPEATABLE = ("-t", 1, "-x", "cpu", "--precision", "fp32")  # `auto` times a product, which another process may slow
 QUICK = ("--steps", 4, "--validations", 2, "--batch-tokens", 1024, "--min-crop", 60, *REPEATABLE)
-CHOSEN = {"head.bias", "need"}  # what is fitted where thresholds are chosen
+CHOSEN = {"head.bias", *FITTED}  # what is fitted where thresholds are chosen
 TERMS = {"sufficiency", "necessity", "area", "variation", "bounds"}
 
 
@@ -283,6 +285,23 @@ class TestExplainer:
         assert (tmp_path / "other" / "explainer.safetensors").read_bytes() == (
             own / "explainer.safetensors"
         ).read_bytes()
+
+    def test_need_is_fitted_stored_and_used(
+        self, run: Run, data: tuple[Path, Path], classifier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As if there were one: so few sequences show none. The masks that are stored are those that were measured."""
+        monkeypatch.setattr(validation, "slope", lambda values, by: 0.75)
+        monkeypatch.setattr(validation.Validation, "_gains", lambda self, one, other: one.ranks == (2,))
+        done = explain(run, data, classifier, tmp_path / "o", "--mask-per-rank", "--min-agreement", 0.5)
+        assert done.code == 0, done.err
+        model = load_model(tmp_path / "o")
+        assert model.explainer.need.tolist() == [0, 0, 0.75]
+        assert model.explainer.usual[2] != 0
+        assert read_json(tmp_path / "o" / "explainer-report.json")["need"] == [0, 0, 0.75]
+        assert re.findall("mask of (.*): larger the surer the rest is of the class, need (.*)", done.err) == [
+            ("genus", "0.75")
+        ]
+        self.check_masks(model, data, model.settings["validation"])
 
     def test_begins_with_the_explainer_of_another_model(
         self, run: Run, data: tuple[Path, Path], classifier: Path, tmp_path: Path

@@ -131,6 +131,24 @@ class TestFrontier:
         assert [point.removed for point in second] == [(0.0,), (0.0,)]
         assert [point.kept for point in second] == [(0.0,), (1.0,)]
 
+    def test_which_masks_hold(self) -> None:
+        """Of what the whole is called, right or wrong; at every rank where one mask is for all. A rank that is never
+        right, where nothing can be kept, does not count.
+        """
+        scorer = Known()
+        one = thresholds_for([m[:, 0] for m in masks(ORDER)], scorer.spans(), (0.1, 0.2, 0.9))
+        assert frontier(scorer, masks(ORDER), scorer.truth, [one])[1][0].all(axis=1).tolist() == [False, True, True]  # type: ignore[arg-type]
+        wrong = np.where(scorer.truth == 1, 2, scorer.truth)
+        assert frontier(scorer, masks(ORDER), wrong, [one])[1][0].all(axis=1).tolist() == [False, True, True]  # type: ignore[arg-type]
+        never = scorer.truth.copy()
+        never[:, 1] = 9
+        assert frontier(scorer, masks(ORDER), never, [one])[1][0].all(axis=1).tolist() == [True] * 3  # type: ignore[arg-type]
+        second = frontier(scorer, masks(FIRST, SECOND), scorer.truth, [one, one])[1]  # type: ignore[arg-type]
+        assert [of.all(axis=1).tolist() for of in second] == [[True] * 3, [False, True, True]]
+        blind = Known(blind=(0,))
+        held = frontier(blind, masks(ORDER), blind.truth, [one])[1][0]  # type: ignore[arg-type]
+        assert held[1].tolist() == [False] + [True] * 11, "called the same whatever is shown: the rest keeps it"
+
     def test_shares_are_relative_to_the_full_sequence(self) -> None:
         """A third of the records is never right: what the mask keeps of the others counts."""
         scorer = Known(blind=(0, 1, 2, 3))

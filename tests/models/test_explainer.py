@@ -79,7 +79,7 @@ def z(readings: Tensor) -> Tensor:
 def readings(network: Explainer, ids: Tensor, attention: Tensor, told: Tensor) -> Tensor:
     """Of the first mask, (B, T, R, 4)."""
     hidden = network.encoder(input_ids=ids, attention_mask=attention).last_hidden_state
-    return network._readings(hidden, *network._evidence(ids), attention, told)[1]
+    return network._readings(hidden, *network._evidence(ids), attention, told)[2]
 
 
 class TestCentre:
@@ -218,30 +218,61 @@ class TestStart:
                     torch.testing.assert_close(logit[row, :length, rank], expected, rtol=1e-3, atol=1e-2)
 
     @pytest.mark.parametrize("tracks", [1, 2])
-    def test_what_is_far_ahead_without_its_best_part_is_kept_more_of(self, tracks: int) -> None:
-        """All logits of a sequence are raised alike, by the log odds in what is left, on a logarithmic scale."""
+    def test_more_is_kept_where_the_rest_is_sure_of_the_class(self, tracks: int) -> None:
+        """All logits of a sequence are raised alike, by the log odds in what is left, on a logarithmic scale, over the
+        usual; those of a class that is not the sequence's own are not.
+        """
         network = classifier()
         found = Explainer.like(network, tracks=tracks).eval()
-        ids, attention = some_ids()
-        told = torch.tensor([[2, 4]] * 12)
+        ids, attention = some_ids(24)
         with torch.no_grad():
+            hidden = network.encoder(input_ids=ids, attention_mask=attention).last_hidden_state
+            best = torch.stack([of.argmax(dim=1) for of in network.head(hidden.mean(dim=1)).split(SIZES, dim=1)], dim=1)
+            told = best.clone()
+            told[::3, 1] = (best[::3, 1] + 1) % SIZES[1]
             plain = found(ids, attention, told)
             found.need.copy_(torch.tensor([0.5, 1.5])[:tracks])
+            found.usual.copy_(torch.tensor([0.25, -0.5])[:tracks])
             raised = found(ids, attention, told)
             before, after = (LOGIT_BOUND * torch.atanh(of.double() / LOGIT_BOUND) for of in (plain, raised))
-            hidden = network.encoder(input_ids=ids, attention_mask=attention).last_hidden_state
-            odds = torch.zeros(12, 2)
+            odds = torch.zeros(24, 2)
             for rank in range(2):
                 track = rank if tracks == 2 else 0
                 first = torch.einsum("btrk,rk->bt", readings(found, ids, attention, told), found.mix[track, :, :4])
                 rest = 1 - near_top(first, attention, REMOVED)
                 state = torch.einsum("btd,bt->bd", hidden, rest / rest.sum(dim=1, keepdim=True))
-                p = network.head(state).split(SIZES, dim=1)[rank].double().softmax(dim=1)[:, told[0, rank]]
-                odds[:, rank] = torch.logit(p)
-            odds = odds if tracks == 2 else odds.mean(dim=1, keepdim=True)
-            assert float(odds.min()) < -0.5, "behind, too"
-            expected = (found.need * odds.sign() * (1 + odds.abs()).log())[:, None].expand_as(plain)
+                p = network.head(state).split(SIZES, dim=1)[rank].double().softmax(dim=1)
+                odds[:, rank] = torch.logit(p.gather(1, told[:, rank : rank + 1])[:, 0])
+            own = told == best
+            if tracks == 1:
+                odds, own = odds.amax(dim=1, keepdim=True), own.all(dim=1, keepdim=True)
+            ahead = odds.sign() * (1 + odds.abs()).log()
+            assert 0 < int(own.sum()) < own.numel()
+            assert float(ahead.min()) < 0 < float(ahead.max()), "behind, too"
+            torch.testing.assert_close(found.ahead(ids, attention, told), ahead, rtol=1e-3, atol=1e-3)
+            expected = torch.where(own, found.need * (ahead - found.usual), 0)[:, None].expand_as(plain)
         torch.testing.assert_close((after - before).float(), expected, rtol=1e-2, atol=2e-2)
+
+    def test_a_rank_of_one_class_is_ahead_of_nothing(self) -> None:
+        network = Classifier(configuration("tiny", VOCABULARY, 32), (1, 5), "blend").eval()
+        found = Explainer.like(network).eval()
+        ids, attention = some_ids()
+        with torch.no_grad():
+            both = found.ahead(ids, attention, torch.tensor([[0, 3]] * 12))
+            per_rank = Explainer.like(network, tracks=2).eval().ahead(ids, attention, torch.tensor([[0, 3]] * 12))
+        assert not per_rank[:, 0].any()
+        assert (both < 0).all(), "one of five, of random weights: not the 0 of the other rank"
+
+    @pytest.mark.parametrize("length", [1, 2, 3])
+    def test_padding_does_not_move_a_short_window(self, length: int) -> None:
+        """What is beside it in a batch must not change what its tokens get."""
+        found = Explainer.like(classifier(), tracks=2).eval()
+        found.need.fill_(1.5)
+        ids, attention = some_ids(2)
+        ids[1, length:], attention[1, length:] = PAD, False
+        with torch.no_grad():
+            alone, beside = found(ids[1:, :length], None), found(ids, attention)[1:, :length]
+        torch.testing.assert_close(alone, beside, rtol=1e-4, atol=1e-4)
 
     def test_the_class_that_is_told_moves_its_own_track_alone(self) -> None:
         found = Explainer.like(classifier(), tracks=2).eval()

@@ -144,6 +144,28 @@ def test_it_masks_the_example_reads(directory: Path, tmp_path: Path) -> None:
     assert right > max(true.count(name) for name in set(true)) / count + 0.05, "better than the most frequent class"
 
 
+def test_a_named_class_has_a_mask_of_a_usual_size(directory: Path) -> None:
+    """What a sequence needs is told for its own class; a class that it is not, named by `--target`, needs no less."""
+    import numpy as np
+
+    from seqmask.inference.engine import Engine
+    from seqmask.inference.explain import classify_pool, make_pool, mask_pool, predictions
+    from seqmask.models.checkpoint import load_model
+    from seqmask.sequences.records import read
+
+    model = load_model(directory)
+    network, tokenizer = model.classifier.network, model.classifier.tokenizer
+    genes = list(read([str(ROOT / "examples" / "16s" / "genes.fasta.gz")]))[:6]
+    pool = make_pool(genes, range(len(genes)), tokenizer, network.max_tokens, 0, 1)
+    logits = classify_pool(pool, network, Engine())
+    slices = model.classifier.ranks.slices
+    own = predictions(logits, slices)
+    for place in (-2, -3):  # the next likely class, and the one after it
+        named = np.stack([logits[:, of].argsort(axis=1)[:, place] for of in slices], axis=1)
+        kept, usual = ((mask_pool(pool, model.explainer, Engine(), of) >= 0.5).mean(axis=0) for of in (named, own))
+        assert ((kept > 0.5 * usual) & (kept < 2 * usual)).all(), (kept, usual)
+
+
 # As in NCBI's taxonomy: taxids do not change, and a few that everybody knows tell whether the columns are in order.
 TAXIDS = {
     "superkingdom": {"Archaea": 2157, "Bacteria": 2, "Eukaryota": 2759, "Viruses": 10239},

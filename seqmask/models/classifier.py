@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from seqmask.errors import SeqmaskError
 from seqmask.models.bert import Bert
 from seqmask.models.encoders import build
-from seqmask.models.heads import heads_of
+from seqmask.models.heads import class_log_odds, heads_of
 from seqmask.models.operators import EmbeddingSite, gate_attention, shown_only
 from seqmask.models.pooler import pooled_states, pooler_of
 from seqmask.sequences.tokens import CLS, MASK, PAD, SEP
@@ -106,12 +106,5 @@ def _hidden_can_be_left_out(mask: Tensor) -> bool:
 
 def log_odds(logits: Sequence[Tensor], classes: Tensor) -> Tensor:
     """Log p / (1 - p) of the classes (B, R), nats; logits (B, C_r) a rank. A rank of a single class: 0."""
-    found = []
-    for scores, own in zip(logits, classes.unbind(1), strict=True):
-        if scores.shape[1] == 1:
-            found.append(scores[:, 0] * 0)
-            continue
-        of_class = scores.gather(1, own.unsqueeze(1))
-        others = scores.scatter(1, own.unsqueeze(1), -math.inf).logsumexp(dim=1)
-        found.append(of_class[:, 0] - others)
-    return torch.stack(found, dim=1)
+    pairs = zip(logits, classes.unbind(1), strict=True)
+    return torch.stack([class_log_odds(scores, own) for scores, own in pairs], dim=1)

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from seqmask.models import fused
 from seqmask.models.bert import Embeddings
-from seqmask.models.classifier import Classifier, log_odds
+from seqmask.models.classifier import Classifier
 from seqmask.models.crossing import CrossingEmbedding
 from seqmask.models.encoders import build
 from seqmask.models.heads import heads_of
@@ -181,7 +181,7 @@ class Explainer(nn.Module):
         logits = self.query(pooled_states(self.pooler, pooled)).split(self.sizes, dim=1)
         best = torch.stack([scores.argmax(dim=1) for scores in logits], dim=1)
         explained = best if classes is None else torch.where(classes >= 0, classes, best)
-        mean, competing = self._directions(pooled, explained, range(len(self.sizes)))
+        mean, competing, _ = self._directions(pooled, explained, range(len(self.sizes)))
         pairs = ((hidden, mean), (hidden, competing), (taken, competing), (alone, mean))
         return best, explained, _along(pairs, attention)
 
@@ -202,27 +202,25 @@ class Explainer(nn.Module):
             of_kept, of_rest = (
                 torch.einsum("btd,bt->bd", hidden, shares(of)) for of in (kept, attention.float() - removed)
             )
-            beside_kept, beside_rest = (self._directions(of, explained, own)[1] for of in (of_kept, of_rest))
+            _, beside_kept, _ = self._directions(of_kept, explained, own)
+            _, beside_rest, odds = self._directions(of_rest, explained, own)
             found.append(_along(((alone, beside_kept), (taken, beside_rest), (alone, beside_rest)), attention))
-            with torch.no_grad():
-                of_ranks = self.query(pooled_states(self.pooler, of_rest)).split(self.sizes, dim=1)
-                told = [rank for rank in own if self.sizes[rank] > 1] or own  # one class is ahead of nothing
-                classes = torch.stack([explained[:, rank] for rank in told], dim=1)
-                odds = log_odds([of_ranks[rank] for rank in told], classes).amax(dim=1)
+            told = [place for place, rank in enumerate(own) if self.sizes[rank] > 1]  # one class is ahead of nothing
+            odds = torch.stack([odds[:, place] for place in told or [0]], dim=1).amax(dim=1).detach()
             ahead.append(odds.sign() * odds.abs().log1p())
         return torch.cat(found, dim=2), torch.stack(ahead, dim=1)
 
-    def _directions(self, pooled: Tensor, explained: Tensor, ranks: Sequence[int]) -> tuple[Tensor, Tensor]:
+    def _directions(self, pooled: Tensor, explained: Tensor, ranks: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
         """Where states point towards the explained classes (B, R) of some ranks, away from the mean class and away from
-        the classes that compete at pooled (B, D): (B, ranks, D) each.
+        the classes that compete at pooled (B, D): (B, ranks, D) each; and the log odds there (B, ranks).
 
         Behind a pooler the heads' directions are followed back through it, there.
         """
-        mean, competing = self.query.directions(pooled_states(self.pooler, pooled), explained, ranks)
+        mean, competing, odds = self.query.directions(pooled_states(self.pooler, pooled), explained, ranks)
         if self.pooler is not None:
             both = self.pooler.pull_back(pooled, torch.cat([mean, competing], dim=1))
             mean, competing = both.chunk(2, dim=1)
-        return mean, competing
+        return mean, competing, odds
 
 
 def _along(pairs: Sequence[tuple[Tensor, Tensor]], attention: Tensor) -> Tensor:

@@ -34,19 +34,21 @@ class Heads(nn.Linear):
         """Take shares (C_r,) off the logits of a rank."""
         self.bias[self.columns[rank]] -= shares.to(self.bias)
 
-    def directions(self, states: Tensor, explained: Tensor, ranks: Iterable[int]) -> tuple[Tensor, Tensor]:
+    def directions(self, states: Tensor, explained: Tensor, ranks: Iterable[int]) -> tuple[Tensor, Tensor, Tensor]:
         """Where states (B, D) point towards the explained classes (B, R) of some ranks, (B, ranks, D) each: away from
-        the mean class, and away from those that compete, which is the gradient of the class's log odds.
+        the mean class, and away from those that compete, which is the gradient of the class's log odds. And these odds
+        (B, ranks).
         """
-        logits, found = self(states), []
+        logits, found, odds = self(states), [], []
         for rank in ranks:
             columns, own = self.columns[rank], explained[:, rank]
             rows = self.weight[columns]
             # without the class itself: its log odds have a direction however sure it is
             others = _without(logits[:, columns], own.unsqueeze(1) == torch.arange(len(rows), device=own.device))
             found += [rows[own] - rows.mean(dim=0), rows[own] - F.softmax(others, dim=1) @ rows]
+            odds.append(class_log_odds(logits[:, columns], own))
         joined = torch.stack(found, dim=1)
-        return joined[:, ::2], joined[:, 1::2]
+        return joined[:, ::2], joined[:, 1::2], torch.stack(odds, dim=1)
 
 
 class LineageHeads(Heads):
@@ -98,20 +100,22 @@ class LineageHeads(Heads):
         sums = summed(self._energies(states), self.lineages, self.sizes)
         return torch.cat([self._adjusted(rank, of_rank) for rank, of_rank in enumerate(sums)], dim=1)
 
-    def directions(self, states: Tensor, explained: Tensor, ranks: Iterable[int]) -> tuple[Tensor, Tensor]:
+    def directions(self, states: Tensor, explained: Tensor, ranks: Iterable[int]) -> tuple[Tensor, Tensor, Tensor]:
         """As of `Heads`; the mean class is the mean over classes of the mean over their lineages."""
-        energies, found = self._energies(states), []
+        energies, found, odds = self._energies(states), [], []
         for rank in ranks:
             of = self.lineages[:, rank]
             (sums,) = summed(energies, of.unsqueeze(1), [self.sizes[rank]])
             towards = self._mean_row(F.softmax(_without(energies, of != explained[:, rank, None]), dim=1))
             # of a class's share among the others each lineage has its share of the class
-            level = energies + F.pad(self._adjusted(rank, sums) - sums, (0, 1))[:, of]
+            logits = self._adjusted(rank, sums)
+            level = energies + F.pad(logits - sums, (0, 1))[:, of]
             others = _without(level, (of == explained[:, rank, None]) | (of < 0))
             mean, competing = self._mean_row(self._class_shares(rank)), self._mean_row(F.softmax(others, dim=1))
             found += [towards - mean, towards - competing]
+            odds.append(class_log_odds(logits, explained[:, rank]))
         joined = torch.stack(found, dim=1)
-        return joined[:, ::2], joined[:, 1::2]
+        return joined[:, ::2], joined[:, 1::2], torch.stack(odds, dim=1)
 
     def _energies(self, states: Tensor) -> Tensor:
         """(B, N) of states (B, D)."""
@@ -159,6 +163,14 @@ def summed(energies: Tensor, lineages: Tensor, sizes: Sequence[int]) -> list[Ten
         total = energies.new_zeros(shape).index_add(1, of, (energies - top[:, of]).exp())
         found.append(top[:, :size] + total[:, :size].log())
     return found
+
+
+def class_log_odds(logits: Tensor, own: Tensor) -> Tensor:
+    """Log p / (1 - p) of classes (B,), nats (B,); logits (B, C_r) of their rank. A rank of a single class: 0."""
+    if logits.shape[1] == 1:
+        return logits[:, 0] * 0
+    others = logits.scatter(1, own.unsqueeze(1), -torch.inf).logsumexp(dim=1)
+    return logits.gather(1, own.unsqueeze(1))[:, 0] - others
 
 
 def _without(scores: Tensor, hidden: Tensor) -> Tensor:

@@ -91,7 +91,8 @@ def test_the_competing_direction_is_the_gradient_of_the_log_odds(heads: Heads) -
     for explained in itertools.islice(itertools.product(*map(range, SIZES)), 0, None, 3):
         told = torch.tensor([explained] * 4)
         odds = log_odds(heads(states).split(SIZES, dim=1), told)
-        _, competing = heads.directions(states, told, range(3))
+        _, competing, found = heads.directions(states, told, range(3))
+        torch.testing.assert_close(found, odds, rtol=1e-5, atol=1e-5)
         for rank in range(3):
             (wanted,) = torch.autograd.grad(odds[:, rank].sum(), states, retain_graph=True)
             factor = 1 / TEMPERATURE if rank == 1 and isinstance(heads, LineageHeads) else 1.0
@@ -113,8 +114,8 @@ def test_the_mean_direction_by_hand() -> None:
         mean = torch.stack([rows[of].mean(dim=0) for of in through.values()]).mean(dim=0)
         wanted = energies[through[own]].softmax(dim=0) @ rows[through[own]] - mean
         told = torch.tensor([[0, own, 0]])
-        alone, _ = heads.directions(states, told, [rank])
-        together, _ = heads.directions(states, told, range(3))
+        alone, *_ = heads.directions(states, told, [rank])
+        together, *_ = heads.directions(states, told, range(3))
     torch.testing.assert_close(alone[0, 0], wanted)
     torch.testing.assert_close(together[:, rank], alone[:, 0])
 
